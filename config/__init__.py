@@ -1,0 +1,1 @@
+"""Text into settings, once, at start. After that nobody reads the environment."""

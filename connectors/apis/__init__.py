@@ -1,0 +1,1 @@
+"""Upstream APIs: catalogues, naming, typed input, error shapes."""

@@ -1,0 +1,1 @@
+"""The ledger: records, chains, spool, sinks."""

@@ -1,0 +1,1 @@
+"""Everything the demo embeds: an issuer, APIs, an agent."""

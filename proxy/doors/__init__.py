@@ -1,0 +1,1 @@
+"""The three listeners: agents, approvers, operators."""

@@ -1,0 +1,1 @@
+"""Keeping held calls: the store, wake-ups, clocks, release."""
