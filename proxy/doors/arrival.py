@@ -1,0 +1,97 @@
+"""What the agents' door hands to the gate, and what the gate hands back.
+
+Values only: how an arrival is read from the wire is `proxy.doors.agents`' work, how an answer is written is
+`proxy.doors.replies`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from typing import NewType
+
+from policy.call import AgentWords, CallId, Target
+from policy.fingerprint import Fingerprint
+from policy.reasons import Reason
+
+BearerText = NewType("BearerText", str)
+"""A credential as the agent sent it, unverified."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long the client said it would wait, and how it wants to be answered."""
+
+    wait_s: float | None = None
+    """Seconds the client announced or is known to bear; None: unknown."""
+    respond_async: bool = False
+    """`Prefer: respond-async` (RFC 7240 section 4.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One well-formed call, not yet anybody's and not yet named."""
+
+    id: CallId
+    upstream: str
+    """Name of the upstream that the route leads to."""
+    target: Target
+    """Below the route's prefix."""
+    headers: tuple[tuple[str, str], ...]
+    """What may travel on: the allow-listed request headers, lower case, in order. No credential among them."""
+    body: bytes = b""
+    bearer: BearerText | None = None
+    """What stood where this client's SDK puts its key; None: nothing."""
+    words: AgentWords = AgentWords()
+    idempotency_key: str | None = None
+    patience: Patience = Patience()
+    peer: str
+    received_at: float
+    connected: Callable[[], bool] = field(default=lambda: True, compare=False)
+    """Whether the client is still there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """The upstream's own response, to be streamed. Closing `body` early says that the client left."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    """End-to-end response headers, as they may be shown to the agent."""
+    body: AsyncGenerator[bytes, None]
+    call: CallId
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A No for the agent, or a not-yet: becomes a problem document (RFC 9457) in its SDK's shape."""
+
+    reason: Reason
+    detail: str
+    call: CallId
+    upstream: str | None = None
+    operation: str | None = None
+    policies: tuple[str, ...] = ()
+    decided_by: str | None = None
+    decision_reason: str | None = None
+    """The reviewer's own words."""
+    fingerprint: Fingerprint | None = None
+    status_url: str | None = None
+    retry_after_s: int | None = None
+    close: bool = False
+    """True when the connection must not carry another call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """202: the call is held, and the client asked not to wait."""
+
+    call: CallId
+    status_url: str
+    fingerprint: Fingerprint
+    operation: str
+    retry_after_s: int = 5
+
+
+Answer = Relay | Refusal | Pending
