@@ -46,7 +46,7 @@ class AgentsDoor(Section):
     listen: Address = "127.0.0.1:8400"
     """Address of the agents' listener."""
     hosts: tuple[str, ...] = ()
-    """Host names agents may use, lower case, `host` or `host:port`. Empty: `listen`, `public_url` and loopback names."""
+    """Host names agents may use, lower case, `host[:port]`. Empty: `listen`, `public_url` and loopback names."""
     public_url: HttpUrl | None = None
     """The base URL that agents see; used in status links and protected-resource metadata."""
     trusted_proxies: tuple[str, ...] = ()
