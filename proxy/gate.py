@@ -1,0 +1,246 @@
+"""The path of a call: identify, name, judge; then refuse it, send it, or hold it until people have decided.
+
+Each step is one line of `carry` or of the three endings below it. What a step does is decided elsewhere: who is
+calling in `proxy.identity`, what is asked in `connectors.apis`, what may be done in `policy`. A call that got past
+judgement leaves only by `proxy.upstream.forward`, after its intent was recorded. Approved calls are sent by
+`proxy.holds.release`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import assert_never
+
+from policy.call import Call, CallId
+from policy.hold import FINAL, OPEN, Hold, State
+from policy.principal import Principal
+from policy.reasons import Reason
+from policy.verdict import Allow, Ask, Deny, Refused
+from proxy.audit import record
+from proxy.audit.ledger import Durability, Ledger
+from proxy.doors.arrival import Answer, Arrival, BearerText, Pending, Refusal, Relay
+from proxy.errors import AssentryError
+from proxy.holds.opening import Opening
+from proxy.holds.release import Release
+from proxy.holds.store import HoldStore
+from proxy.holds.waiting import Waiting
+from proxy.identity.admission import Admission
+from proxy.law import Law
+from proxy.meters import Meters
+from proxy.naming import name_call
+from proxy.upstream.pool import BrokeOff
+from proxy.upstream.sender import Answered, Sender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Carries calls. Its parts are made by `proxy.wiring`."""
+
+    admission: Admission
+    law: Law
+    ledger: Ledger
+    sender: Sender
+    opening: Opening
+    waiting: Waiting
+    release: Release
+    store: HoldStore
+    meters: Meters
+    status_url: Callable[[CallId], str]
+    sample: Callable[[CallId], int]
+    """0 to 9999 for a call id, from a keyed hash."""
+    always_async: bool = False
+
+    async def carry(self, arrival: Arrival) -> Answer:
+        """The answer to one call: the upstream's own, or a refusal that says why.
+
+        Never raises for what a caller, an upstream or an outage may cause; every such end is a recorded refusal.
+        """
+        try:
+            principal = await self.admission.admit(arrival.bearer)
+            call = name_call(arrival, principal, law=self.law.current, sample=self.sample(arrival.id))
+            if isinstance(call, Refused):
+                return await self._turn_away(arrival, call.reason, call.detail, principal)
+            return await self._decide(call, arrival)
+        except AssentryError as fault:
+            return await self._turn_away(arrival, fault.reason, fault.detail)
+
+    async def _decide(self, call: Call, arrival: Arrival) -> Answer:
+        verdict = await self.law.judge(call)
+        self.meters.judged(call, verdict)
+        match verdict:
+            case Deny():
+                return await self._deny(call, verdict)
+            case Allow():
+                return await self._forward(call, arrival.body, verdict)
+            case Ask():
+                return await self._hold(call, arrival, verdict)
+            case _:
+                assert_never(verdict)
+
+    # Ending 1: No.
+
+    async def _deny(self, call: Call, verdict: Deny) -> Refusal:
+        await self.ledger.record(record.judged(call, verdict), Durability.WRITTEN)
+        detail = "; ".join(verdict.explanations) or _WORDS[verdict.reason]
+        return _refusal(call, verdict.reason, detail, policies=verdict.policies)
+
+    # Ending 2: sent now. The intent is on the ledger before the first byte; the conclusion follows the last.
+
+    async def _forward(self, call: Call, body: bytes, verdict: Allow) -> Answer:
+        await self.ledger.record(record.judged(call, verdict), Durability.WRITTEN)
+        started = time.monotonic()
+        try:
+            answered = await self.sender.send(call, body)
+        except AssentryError as fault:
+            await self._conclude(call, fault.reason, started)
+            return _refusal(call, fault.reason, fault.detail)
+        stream = self._stream(call, answered, started)
+        return Relay(status=answered.status, headers=answered.headers, body=stream, call=call.id)
+
+    async def _stream(self, call: Call, answered: Answered, started: float) -> AsyncGenerator[bytes, None]:
+        reason = Reason.EXECUTED  # Also when the agent leaves in the middle: the upstream has answered.
+        try:
+            async with aclosing(answered.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except BrokeOff as fault:
+            reason = fault.reason
+            raise
+        finally:
+            await self._conclude(call, reason, started, status=answered.status)
+
+    async def _conclude(self, call: Call, reason: Reason, started: float, *, status: int | None = None) -> None:
+        took_ms = (time.monotonic() - started) * 1000
+        self.meters.concluded(call, reason, took_ms)
+        done = record.concluded(call.id, reason, upstream_status=status, latency_ms=took_ms)
+        await self.ledger.record(done, Durability.QUEUED)
+
+    # Ending 3: held. The agent waits as long as its client can bear; the hold outlives the wait.
+
+    async def _hold(self, call: Call, arrival: Arrival, ask: Ask) -> Answer:
+        held = await self.opening.open(call, arrival.body, ask)
+        if isinstance(held, Refused):
+            await self.ledger.record(record.refused(call.id, held.reason, held.detail), Durability.WRITTEN)
+            return _refusal(call, held.reason, held.detail, policies=ask.policies)
+        if arrival.patience.respond_async or self.always_async:
+            return self._pending(held)
+        deadline = self.waiting.deadline(arrival.patience)
+        held = await self.waiting.until_settled(held, arrival, deadline=deadline)
+        while held.state is State.APPROVED:
+            sent = await self.release.release(held)
+            if isinstance(sent, Relay):
+                return sent
+            # Another replica was first, or the law had second thoughts: go by what the hold says now.
+            held = await self.waiting.until_settled(sent, arrival, deadline=deadline)
+        return await self._ended(held)
+
+    async def _ended(self, held: Hold) -> Answer:
+        if held.state in OPEN or held.state is State.RELEASING:
+            return self._still_pending(held)
+        return await self.release.kept_answer(held) or _settled(held)
+
+    # GET /v1/calls/{id}: what became of a call, for the agent that made it.
+
+    async def status(self, bearer: BearerText | None, call: CallId) -> Answer:
+        """The stored response, 202 while undecided, or the refusal. Another agent's call does not exist."""
+        try:
+            principal = await self.admission.admit(bearer)
+            held = await self.store.read(call)
+        except AssentryError as fault:
+            return Refusal(reason=fault.reason, detail=fault.detail, call=call)
+        if held is None or held.call.principal.agent != principal.agent:
+            return Refusal(reason=Reason.NO_SUCH_HOLD, detail="There is no held call of yours with this id.", call=call)
+        if held.state not in FINAL and held.state is not State.UNKNOWN:
+            return self._pending(held)
+        return await self.release.kept_answer(held) or _settled(held)
+
+    async def refuse(self, refusal: Refusal, peer: str) -> None:
+        """Put a refusal that the door itself made on the ledger. Raises Outage when that is impossible."""
+        self.meters.refused(refusal.reason)
+        await self.ledger.record(
+            record.refused(refusal.call, refusal.reason, refusal.detail, peer=peer), Durability.WRITTEN
+        )
+
+    async def _turn_away(
+        self, arrival: Arrival, reason: Reason, detail: str, principal: Principal | None = None
+    ) -> Refusal:
+        self.meters.refused(reason)
+        refusal = Refusal(reason=reason, detail=detail, call=arrival.id, upstream=arrival.upstream)
+        try:
+            written = record.refused(arrival.id, reason, detail, peer=arrival.peer, principal=principal)
+            await self.ledger.record(written, Durability.WRITTEN)
+        except AssentryError as fault:
+            return Refusal(reason=fault.reason, detail=fault.detail, call=arrival.id, upstream=arrival.upstream)
+        return refusal
+
+    # Answers.
+
+    def _still_pending(self, held: Hold) -> Refusal:
+        return Refusal(
+            reason=Reason.APPROVAL_PENDING,
+            call=held.call.id,
+            upstream=held.call.upstream,
+            operation=held.call.operation.name,
+            policies=held.policies,
+            fingerprint=held.fingerprint,
+            detail="Nobody has decided on this call yet. It stays held: send the same call again to go on waiting, "
+            "or ask for its status.",
+            status_url=self.status_url(held.call.id),
+        )
+
+    def _pending(self, held: Hold) -> Pending:
+        return Pending(
+            call=held.call.id,
+            status_url=self.status_url(held.call.id),
+            fingerprint=held.fingerprint,
+            operation=held.call.operation.name,
+        )
+
+
+def _refusal(call: Call, reason: Reason, detail: str, *, policies: tuple[str, ...] = ()) -> Refusal:
+    return Refusal(
+        reason=reason,
+        detail=detail,
+        call=call.id,
+        upstream=call.upstream,
+        operation=call.operation.name,
+        policies=policies,
+    )
+
+
+def _settled(held: Hold) -> Refusal:
+    end = held.conclusion
+    reason = end.reason if end else Reason.CONFLICT
+    return Refusal(
+        reason=reason,
+        detail=_told(held, reason),
+        call=held.call.id,
+        upstream=held.call.upstream,
+        operation=held.call.operation.name,
+        policies=held.policies,
+        decided_by=held.settled_name or None,
+        decision_reason=end.detail if end and reason is Reason.REJECTED else None,
+        fingerprint=held.fingerprint,
+    )
+
+
+_WORDS = {
+    Reason.FORBIDDEN: "A policy forbids this call.",
+    Reason.NO_POLICY_PERMITS: "No policy permits this call, and an approval would not help.",
+    Reason.POLICY_ERROR: "The policies could not be evaluated for this call, so it is refused.",
+    Reason.INPUT_UNREADABLE: "A policy depends on input that could not be read, so the call is refused.",
+    Reason.INPUT_MISSING: "A required part of the input is missing.",
+}
+
+
+def _told(held: Hold, reason: Reason) -> str:
+    end = held.conclusion
+    words = end.detail if end and end.detail else ""
+    if reason is Reason.REJECTED:
+        return f"{held.settled_name or 'A reviewer'} rejected this call" + (f": {words}" if words else ".")
+    if reason is Reason.EXECUTED:
+        return "This call was carried out, but its response is no longer kept. Do not send it again."
+    return words or f"This call ended: {reason.value}."

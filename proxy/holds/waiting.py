@@ -1,0 +1,65 @@
+"""How long an agent's connection waits for its hold to settle, and what wakes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from config.settings import Holds, OnGone
+from policy.hold import OPEN, Hold, State, withdraw
+from policy.reasons import Reason
+from policy.verdict import Refused
+from proxy.audit import record
+from proxy.audit.ledger import Durability, Ledger
+from proxy.doors.arrival import Arrival, Patience
+from proxy.errors import BrokenPromise
+from proxy.holds.store import HoldStore
+from proxy.holds.wakeups import Wakeups
+
+_UNSETTLED = OPEN | {State.RELEASING}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Waits for holds on behalf of connected clients."""
+
+    store: HoldStore
+    wakeups: Wakeups
+    ledger: Ledger
+    settings: Holds
+    monotonic: Callable[[], float] = time.monotonic
+
+    def deadline(self, patience: Patience) -> float:
+        """Until when this client is kept waiting (monotonic seconds): what it announced, less a margin."""
+        announced = patience.wait_s
+        budget = self.settings.wait_s if announced is None else announced - self.settings.wait_margin_s
+        # A client in a hurry still gets a moment: half of what it announced beats a margin that eats it all.
+        floor = 0.0 if announced is None else announced / 2
+        return self.monotonic() + min(max(budget, floor), self.settings.max_wait_s)
+
+    async def until_settled(self, held: Hold, arrival: Arrival, *, deadline: float) -> Hold:
+        """The hold once it is approved or ended; as it stands when the deadline passes or the client leaves."""
+        with self.wakeups.listen(held.call.id) as wakeup:
+            while True:
+                current = await self.store.read(held.call.id)
+                if current is None:
+                    raise BrokenPromise(Reason.NO_SUCH_HOLD, "The hold of this call is gone from the store.")
+                left_s = deadline - self.monotonic()
+                if current.state not in _UNSETTLED or left_s <= 0:
+                    return current
+                if not arrival.connected():
+                    return await self._left_alone(current)
+                await wakeup.wait(left_s)
+
+    async def _left_alone(self, held: Hold) -> Hold:
+        if self.settings.on_client_gone is OnGone.KEEP or held.state not in OPEN:
+            return held
+        who = held.call.principal.agent
+        gone = withdraw(held, who, who, "The agent went away.", await self.store.now())
+        if isinstance(gone, Refused):
+            return held
+        kept = await self.store.keep(held, gone)
+        if kept is not None:
+            await self.ledger.record(record.moved(kept), Durability.SYNCED)
+        return kept or held

@@ -1,0 +1,55 @@
+"""The law in force on this replica: one engine and the namers of one publication, swapped as a whole.
+
+Asks the law; decides nothing itself. Whoever needs both a name and a ruling takes `current` once, so that a reload in
+between cannot mix two publications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from connectors.apis.naming import Namer
+from policy.engine import Engine
+
+from policy.call import Call, Recent
+from policy.verdict import Allow, Approvals, Verdict
+from proxy.holds.counters import Counters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """One publication: a bundle and the catalogues it was compiled against."""
+
+    engine: Engine
+    namers: Mapping[str, Namer]
+    """By upstream name."""
+    environments: Mapping[str, str]
+    """What policies see as `context.req.env`, by upstream name."""
+    published_at: float
+
+
+class Law:
+    """Judges calls by what is in force now."""
+
+    def __init__(self, in_force: InForce, *, counters: Counters, now: Callable[[], float]) -> None:
+        self.current = in_force
+        self._counters = counters
+        self._now = now
+
+    async def judge(self, call: Call, approvals: Approvals = Approvals(), *, spend: bool = True) -> Verdict:
+        """The ruling on a call.
+
+        Where policies read how often, the call is counted first, and the count taken back unless the call may be sent
+        (`spend`): two calls at once cannot both be the last one allowed.
+
+        Raises Outage when counting is needed and the store does not answer.
+        """
+        engine = self.current.engine
+        if not engine.reads_recent(call.operation.name):
+            return engine.judge(call, now=self._now(), recent=Recent(), approvals=approvals)
+        counted = await self._counters.add(call.principal.agent, call.operation.name, call.amount_minor)
+        verdict = engine.judge(call, now=self._now(), recent=counted.recent, approvals=approvals)
+        if not spend or not isinstance(verdict, Allow):
+            await self._counters.take_back(counted)
+        return verdict

@@ -1,0 +1,65 @@
+"""Turns an arrival into a `Call`: the named, typed, labelled value that everything after it speaks of.
+
+Decides nothing about the call; the catalogue's namer says what it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from connectors.apis.naming import BadBody
+
+from policy.call import Call
+from policy.principal import Principal
+from policy.reasons import Reason
+from policy.verdict import Refused
+from proxy.doors.arrival import Arrival
+from proxy.law import InForce
+
+
+def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: int) -> Call | Refused:
+    """The call, or why its body cannot be read the way its operation requires."""
+    namer = law.namers[arrival.upstream]
+    content_type = next((value for name, value in arrival.headers if name == "content-type"), None)
+    named = namer.name(arrival.target, content_type, arrival.body)
+    if isinstance(named, BadBody):
+        return Refused(reason=Reason.BODY_MALFORMED, detail=named.detail)
+    return Call(
+        id=arrival.id,
+        upstream=arrival.upstream,
+        environment=law.environments[arrival.upstream],
+        target=arrival.target,
+        headers=arrival.headers,
+        body_digest=hashlib.sha256(arrival.body).hexdigest(),
+        body_length=len(arrival.body),
+        operation=named.operation,
+        input=named.input,
+        resource=named.resource,
+        sensitivity=named.sensitivity,
+        principal=principal,
+        words=arrival.words,
+        peer=arrival.peer,
+        sample=sample,
+        method_override=named.method_override,
+        idempotency_key=arrival.idempotency_key,
+        received_at=arrival.received_at,
+    )
+
+
+def name_again(call: Call, body: bytes, *, law: InForce) -> Call | Refused:
+    """The same call named by the catalogue in force now, which may differ from the one it was held under."""
+    content_type = next((value for name, value in call.headers if name == "content-type"), None)
+    namer = law.namers.get(call.upstream)
+    named = namer.name(call.target, content_type, body) if namer else None
+    if named is None or isinstance(named, BadBody):
+        return Refused(reason=Reason.BODY_MALFORMED, detail="The call can no longer be read by the catalogue in force.")
+    return replace(
+        call,
+        environment=law.environments[call.upstream],
+        operation=named.operation,
+        input=named.input,
+        resource=named.resource,
+        sensitivity=named.sensitivity,
+        method_override=named.method_override,
+    )

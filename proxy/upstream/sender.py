@@ -1,0 +1,52 @@
+"""The only way out: attaches the credential and sends one call, once.
+
+Whoever calls `send` has already recorded the intent. Nothing here retries, and nothing here decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+
+from config.settings import Upstream
+from policy.call import Call
+from proxy.upstream.credentials import Credentials
+from proxy.upstream.forward import answer_headers, outgoing
+from proxy.upstream.pool import UpstreamPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """An upstream's response head, fit for the agent, and its body to come."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    chunks: Callable[[], AsyncGenerator[bytes, None]]
+    """The body, once. Raises BrokeOff where it is cut; closing it early closes the connection."""
+
+
+class Sender:
+    """Sends calls to the configured upstreams."""
+
+    def __init__(self, upstreams: Mapping[str, Upstream], *, credentials: Credentials) -> None:
+        self._upstreams = upstreams
+        self._pools = {name: UpstreamPool(upstream) for name, upstream in upstreams.items()}
+        self._credentials = credentials
+
+    async def send(self, call: Call, body: bytes, *, fresh: bool = False) -> Answered:
+        """The upstream's answer to this call.
+
+        Raises an Outage while it is certain that nothing was sent, and BrokeOff from the first byte on. `fresh` takes
+        a new connection: an approved call must not be spoilt by a kept one that the upstream is just closing.
+        """
+        upstream = self._upstreams[call.upstream]
+        attached = await self._credentials.resolve(upstream)
+        message = outgoing(upstream, call, body, attached)
+        response = await self._pools[call.upstream].send(message, fresh=fresh)
+        headers = answer_headers(response, attached)
+        return Answered(status=response.status, headers=headers, chunks=response.chunks)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for pool in self._pools.values():
+            await pool.close()
