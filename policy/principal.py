@@ -60,3 +60,5 @@ class Person:
     """Unix seconds of the sign-in (`auth_time`), None when the issuer does not say."""
     methods: frozenset[str] = frozenset()
     """`amr` of RFC 8176."""
+    issued_at: int = 0
+    """Unix seconds at which the issuer said all this; of two tellings the later one counts."""

@@ -1,0 +1,46 @@
+"""Who is let in: an agent by token or key, a person by token, and nobody who is on the deny list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from policy.principal import Person, Principal
+from policy.reasons import Reason
+from proxy.doors.arrival import BearerText
+from proxy.errors import IdentityFault
+from proxy.identity.agent_keys import PREFIX, AgentKeys
+from proxy.identity.denials import Denials
+from proxy.identity.people import People
+from proxy.identity.tokens import TokenVerifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Turns what a caller showed into who the caller is."""
+
+    tokens: TokenVerifier
+    keys: AgentKeys
+    denials: Denials
+    people: People
+
+    async def agent(self, bearer: BearerText | None) -> Principal:
+        """The agent behind this credential. Raises IdentityFault, or Outage when that cannot be known."""
+        if bearer is None:
+            detail = "Send an access token or an agent key where your SDK puts its API key."
+            raise IdentityFault(Reason.IDENTITY_MISSING, detail)
+        found = await (self.keys.principal(bearer) if bearer.startswith(PREFIX) else self.tokens.agent(bearer))
+        if self.denials.shut_out(found):
+            raise IdentityFault(Reason.IDENTITY_REVOKED, "This agent, or someone it acts for, has been shut out.")
+        return found
+
+    async def person(self, bearer: BearerText | None) -> Person:
+        """The human behind this token, with today's groups. Raises IdentityFault, or Outage."""
+        if bearer is None:
+            raise IdentityFault(Reason.IDENTITY_MISSING, "Send a person's access token as a bearer token.")
+        return await self.known(await self.tokens.person(bearer))
+
+    async def known(self, person: Person) -> Person:
+        """The same person, placed in groups and remembered; refused if shut out. For sessions and fresh sign-ins."""
+        if await self.denials.shut_out_now(person.identity):
+            raise IdentityFault(Reason.IDENTITY_REVOKED, "You have been shut out. Ask an operator.")
+        return await self.people.seen(person)

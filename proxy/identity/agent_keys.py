@@ -1,0 +1,151 @@
+"""Agent keys: credentials of ours for SDKs that cannot fetch tokens.
+
+A key stands for one OIDC subject and is accepted wherever an SDK puts its own key. It is shown once and kept as a
+digest only. A long random secret needs no slow hash: SHA-256 of 256 random bits cannot be guessed backwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from policy.principal import Identity, Principal, Proof
+from policy.reasons import Reason
+from proxy.doors.arrival import BearerText
+from proxy.errors import IdentityFault
+from proxy.holds.connection import StoreConnection, listed, text
+
+PREFIX = "ask_"
+"""Secret scanners and people recognise a key by it."""
+REMEMBERED_S = 5.0
+"""How long a verified key is believed without asking the store: the longest a revocation takes."""
+_MOST_REMEMBERED = 10_000
+_FORM = re.compile(r"ask_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentKey:
+    """What is kept of a key: everything but the key."""
+
+    id: str
+    digest: str
+    """SHA-256 of the secret, hex."""
+    agent: Identity
+    owner: Identity | None = None
+    groups: frozenset[str] = frozenset()
+    note: str = ""
+    issued_at: int
+    expires_at: int
+
+
+_KEY = TypeAdapter(AgentKey)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Remembered:
+    principal: Principal
+    until: float
+
+
+class AgentKeys:
+    """Issues, verifies and revokes agent keys."""
+
+    def __init__(self, connection: StoreConnection, *, now: Callable[[], float] = time.time) -> None:
+        self._connection = connection
+        self._now = now
+        self._remembered: dict[str, _Remembered] = {}
+
+    async def issue(
+        self,
+        agent: Identity,
+        *,
+        owner: Identity | None,
+        groups: frozenset[str] = frozenset(),
+        lifetime_s: int,
+        note: str = "",
+    ) -> tuple[AgentKey, BearerText]:
+        """A new key for this subject, and its text, which is shown once and never kept."""
+        # Lower case and digits only, so that an id can be read aloud.
+        key_id = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(12))
+        secret = secrets.token_urlsafe(32)
+        issued_at = int(self._now())
+        key = AgentKey(
+            id=key_id,
+            digest=_digest(secret),
+            agent=agent,
+            owner=owner,
+            groups=groups,
+            note=note,
+            issued_at=issued_at,
+            expires_at=issued_at + lifetime_s,
+        )
+        await self._connection.command("SET", self._name(key_id), _KEY.dump_json(key), "EX", lifetime_s)
+        await self._connection.command("SADD", self._index, key_id)
+        return key, BearerText(f"{PREFIX}{key_id}_{secret}")
+
+    async def principal(self, bearer: BearerText) -> Principal:
+        """Who this key stands for. Raises IdentityFault for a key that is malformed, unknown, revoked or expired."""
+        name, now = hashlib.sha256(bearer.encode()).hexdigest(), self._now()
+        remembered = self._remembered.get(name)
+        if remembered is not None and now < min(remembered.until, remembered.principal.expires_at):
+            return remembered.principal
+        principal = _principal(await self._verified(bearer))
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[name] = _Remembered(principal=principal, until=now + REMEMBERED_S)
+        return principal
+
+    async def revoke(self, key_id: str) -> bool:
+        """True when there was such a key; no replica accepts it from `REMEMBERED_S` seconds on."""
+        self._remembered.clear()
+        removed = await self._connection.command("DEL", self._name(key_id))
+        await self._connection.command("SREM", self._index, key_id)
+        return removed == 1
+
+    async def listing(self) -> tuple[AgentKey, ...]:
+        """Every key in force, oldest first."""
+        ids = [text(one) for one in listed(await self._connection.command("SMEMBERS", self._index))]
+        keys = [await self._read(key_id) for key_id in ids]
+        return tuple(sorted((key for key in keys if key is not None), key=lambda key: (key.issued_at, key.id)))
+
+    async def _verified(self, bearer: BearerText) -> AgentKey:
+        form = _FORM.fullmatch(bearer)
+        key = await self._read(form[1]) if form else None
+        if form is None or key is None or not hmac.compare_digest(key.digest, _digest(form[2])):
+            raise IdentityFault(Reason.IDENTITY_INVALID, "This agent key is not in force: it is unknown or revoked.")
+        if self._now() >= key.expires_at:
+            raise IdentityFault(Reason.IDENTITY_EXPIRED, "This agent key has expired; ask for a new one.")
+        return key
+
+    async def _read(self, key_id: str) -> AgentKey | None:
+        kept = await self._connection.command("GET", self._name(key_id))
+        return _KEY.validate_json(kept) if isinstance(kept, bytes) else None
+
+    def _name(self, key_id: str) -> str:
+        return self._connection.key(f"agent-key:{key_id}", "key")
+
+    @property
+    def _index(self) -> str:
+        return self._connection.key("agent-keys", "index")
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _principal(key: AgentKey) -> Principal:
+    return Principal(
+        agent=key.agent,
+        owner=key.owner,
+        groups=key.groups,
+        token_id=key.id,
+        expires_at=key.expires_at,
+        proof=Proof.AGENT_KEY,
+    )
