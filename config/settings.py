@@ -1,6 +1,7 @@
 """Every setting there is: frozen models, a default, a unit and one line each.
 
-Says nothing of where values come from (`config.load`) or of what is done with them.
+Says nothing of where values come from (`config.load`) or of what is done with them. Longer than 400 lines because the
+list of all settings is one subject, and people look for a setting in one place.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, SecretStr, StringConstraints
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
@@ -19,10 +22,30 @@ Secret = SecretStr
 """A secret, always by reference in files: `env:NAME` or `file:/path`. `config.load` puts the value in its place."""
 
 
+REFERENCE = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
+"""What stands in a file for a value that is kept elsewhere."""
+
+
+class MayRefer:
+    """Marks text with room for a secret: in files such a value may be a reference, and shown it is masked."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema for editors: the text itself or a reference."""
+        return {"anyOf": [handler(core), {"type": "string", "pattern": REFERENCE}]}
+
+
+StoreUrl = Annotated[
+    str,
+    StringConstraints(pattern=r"^((redis|rediss)(\+(sentinel|cluster))?://[^\s/]+(/[^\s]*)?|unix://\S+)$"),
+    MayRefer(),
+]
+"""Where a Redis or Valkey is. With a password in it: by reference, `env:NAME` or `file:/path`."""
+
+
 class Section(BaseModel):
     """A part of the settings: immutable, and closed to keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Algorithm(StrEnum):
@@ -116,6 +139,10 @@ class Issuer(Section):
     """Exact `aud` of agents' tokens. Absent: this issuer has no agents."""
     people_audience: str | None = None
     """Exact `aud` of people's tokens. Absent: this issuer has no people."""
+    companion_audiences: tuple[str, ...] = ()
+    """Values that may stand beside ours in a token's `aud` list, exact: Keycloak's `account`, Auth0's userinfo URL."""
+    vouches_for: tuple[Name, ...] = ()
+    """Other issuers, by name, whose subjects this one may name as actors (`act.iss`). Its own it always may."""
     claims: Claims = Claims()
     """Claim map."""
     leeway_s: int = Field(default=10, ge=0, le=30)
@@ -243,10 +270,12 @@ class Policy(Section):
 class Store(Section):
     """Where everything shared is kept."""
 
-    url: str | None = None
-    """`redis://`, `rediss://` or `unix://` URL of Redis or Valkey >= 7. Absent: an embedded Valkey."""
+    url: StoreUrl | None = None
+    """`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://` URL. Absent: an embedded Valkey."""
     encryption_key: Secret | None = None
-    """32 bytes, base64, that seal bodies at rest. Absent with an embedded store: generated in `directory`."""
+    """32 bytes, base64, that seal what is stored. Absent with an embedded store: `sealing.key` under `data`."""
+    former_encryption_keys: tuple[Secret, ...] = ()
+    """Keys that sealed before `encryption_key` did: still opened, never used to seal."""
     replicas_to_ack: int = Field(default=0, ge=0)
     """How many store replicas must acknowledge a decision (`WAIT`)."""
     timeout_s: float = Field(default=1.0, gt=0)
@@ -276,7 +305,7 @@ class RedisStreamSink(Section):
 
     kind: Literal["redis-stream"]
     """`redis-stream`."""
-    url: str | None = None
+    url: StoreUrl | None = None
     """Server. Absent: the store's."""
     stream: str = "assentry:ledger"
     """Stream key."""
@@ -355,6 +384,12 @@ class Limits(Section):
     """Longest request target, bytes."""
     headers: int = Field(default=100, ge=1)
     """Most header fields."""
+    header_bytes: int = Field(default=32_768, ge=1024)
+    """Largest request head behind its first line, bytes."""
+    idle_timeout_s: float = Field(default=75, gt=0)
+    """How long a connection may rest between two calls, seconds."""
+    stall_timeout_s: float = Field(default=60, gt=0)
+    """How long an agent may stop reading its answer before the connection is ended, seconds."""
     json_depth: int = Field(default=64, ge=1)
     """Deepest nesting of a JSON body."""
     scan_bytes: int = Field(default=262_144, ge=0)
