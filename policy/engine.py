@@ -1,0 +1,301 @@
+"""Judges a call: Allow, Ask or Deny, under the policies of one bundle.
+
+The order of a verdict: an error denies; a permit allows; nothing determining denies; a prohibition denies; gates alone
+ask, if the call would be allowed without them. Cedar skips a policy that errors, prohibitions included, so an error is
+never anything but a No. Approval is evidence in the context, never a way round this module.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cedarpy import Decision, Entities, PolicySet, is_authorized
+
+from policy import facts
+from policy.annotations import Kind, join
+from policy.attempt import Attempt
+from policy.bundle import Bundle, Slice
+from policy.call import Call, Recent
+from policy.expressions import covers
+from policy.facts import Moment
+from policy.operation import Operation
+from policy.reasons import Reason
+from policy.rules import Rule
+from policy.verdict import Allow, Approvals, Ask, Deny, Gate, Verdict
+
+_CLOCK_LIFETIME_S = 1.0
+"""How long a remembered verdict that rests on the clock is good."""
+_MOST_CALLERS = 4096
+"""Prepared sets of caller entities; some 7 KiB each."""
+_LONGEST_KEY = 2048
+"""Bytes of context beyond which a verdict is not worth remembering; an agent could fill the memory with bodies."""
+_NO_APPROVALS = Approvals()
+_UNREADABLE = (ValueError, TypeError, OverflowError, OSError)
+"""What building a question may raise: lone surrogates, numbers beyond 64 bits, times beyond the calendar, bad ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A verdict, and all that led to it."""
+
+    verdict: Verdict
+    determining: tuple[Rule, ...]
+    """The policies that decided, in the order of their text."""
+    considered: tuple[Rule, ...]
+    """The policies whose scope can match the operation."""
+    reads: tuple[str, ...]
+    """What of the context they look at."""
+    seen: str
+    """The context they were given, as JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """What Cedar is asked."""
+
+    principal: dict[str, str]
+    action: str
+    resource: dict[str, str]
+    context: bytes
+    entities: Entities
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What Cedar said: whether it allows, by which policies, and what it could not evaluate."""
+
+    allowed: bool
+    rules: tuple[Rule, ...]
+    errors: tuple[str, ...] = ()
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_Caller = tuple[object, ...]
+_Remembered = tuple[float, Allow | Deny]
+
+
+class Engine:
+    """One bundle at work. Belongs to one thread; a new bundle gets a new engine, and so starts with nothing cached."""
+
+    def __init__(self, bundle: Bundle, *, cache_size: int = 50_000) -> None:
+        self.bundle = bundle
+        self._most = cache_size
+        self._remembered: dict[tuple[object, ...], _Remembered] = {}
+        self._callers: dict[_Caller, Entities] = {}
+
+    def judge(
+        self, call: Call, *, now: float, recent: Recent | None = None, approvals: Approvals = _NO_APPROVALS
+    ) -> Verdict:
+        """The verdict on a call at `now` (Unix seconds), with the approvals that count and the agent's counters.
+
+        `recent` may be left out where `reads_recent` says that no policy looks at it.
+        """
+        part = self.bundle.slice(call.operation.name)
+        if part is None:
+            return self._deny(Reason.NO_POLICY_PERMITS, f"No policy knows the operation {call.operation.name!r}.")
+        known = self.bundle.operations[call.operation.name]
+        unfit = self._unfit(call, known=known, part=part, counted=recent is not None)
+        if unfit is not None:
+            return unfit
+        moment = self._moment(call, known=known, now=now, recent=recent, approvals=approvals)
+        try:
+            if approvals != _NO_APPROVALS:
+                return self._decide(part, self._question(part, moment))
+            return self._recall(part, moment)
+        except _UNREADABLE:
+            return self._unevaluated(part.rules, ())
+
+    def judge_act(self, attempt: Attempt) -> Allow | Deny:
+        """Whether a person may do what they try to do about a hold. Used by `policy.electorate` alone."""
+        part = self.bundle.review(attempt.act)
+        try:
+            question = _Question(
+                principal=facts.entity("User", attempt.person.identity),
+                action=attempt.act.value,
+                resource=facts.entity("Held", attempt.hold.fingerprint),
+                context=facts.act_context(attempt),
+                entities=Entities.from_json_str(facts.act_entities(attempt).decode(), part.schema),
+            )
+            verdict = self._decide(part, question)
+        except _UNREADABLE:
+            return self._unevaluated(part.rules, ())
+        # A gate has no meaning for an act: whatever is not allowed is denied.
+        return self._deny(Reason.FORBIDDEN, policies=verdict.policies) if isinstance(verdict, Ask) else verdict
+
+    def reads_recent(self, operation: str) -> bool:
+        """Whether a policy on this operation looks at `context.recent`, so that the counters have to be fetched."""
+        part = self.bundle.slice(operation)
+        return part is not None and part.reads_recent
+
+    def explain(
+        self, call: Call, *, now: float, recent: Recent | None = None, approvals: Approvals = _NO_APPROVALS
+    ) -> Explanation:
+        """The verdict on a call and all that led to it. For people: slower than `judge`, same verdict."""
+        verdict = self.judge(call, now=now, recent=recent, approvals=approvals)
+        part = self.bundle.slice(call.operation.name)
+        if part is None:
+            return Explanation(verdict=verdict, determining=(), considered=(), reads=(), seen="{}")
+        known = self.bundle.operations[call.operation.name]
+        moment = self._moment(call, known=known, now=now, recent=recent, approvals=approvals)
+        return Explanation(
+            verdict=verdict,
+            determining=tuple(rule for rule in part.rules if rule.id in verdict.policies),
+            considered=part.rules,
+            reads=tuple(sorted(".".join(("context", *read)) for read in part.reads)),
+            seen=facts.context(part.seen, moment).decode(),
+        )
+
+    def _unfit(self, call: Call, *, known: Operation, part: Slice, counted: bool) -> Deny | None:
+        """What keeps the call from being judged at all."""
+        if call.upstream != known.upstream:
+            return self._deny(Reason.POLICY_ERROR, f"{known.name} is not an operation of {call.upstream}.")
+        unreadable = sorted(name for name in call.input.unreadable if _looked_at(part, name))
+        if unreadable:
+            return self._deny(Reason.INPUT_UNREADABLE, f"A policy needs to read {_listed(unreadable)}, and cannot.")
+        absent = sorted({one.name for one in known.fields if one.required} - call.input.values.keys())
+        absent = absent or sorted(call.input.missing)
+        if absent:
+            unread = call.input.unreadable.intersection(absent)
+            reason = Reason.INPUT_UNREADABLE if unread else Reason.INPUT_MISSING
+            return self._deny(reason, f"{known.name} requires {_listed(absent)}.")
+        odd = facts.misfit(call, known)
+        if odd is not None:
+            return self._deny(Reason.INPUT_UNREADABLE, f"{_listed([odd])} is not what {known.name} declares.")
+        if part.reads_recent and not counted:
+            return self._deny(Reason.POLICY_ERROR, "A policy limits how often this is done; the counts are missing.")
+        return None
+
+    def _moment(
+        self, call: Call, *, known: Operation, now: float, recent: Recent | None, approvals: Approvals
+    ) -> Moment:
+        return Moment(
+            call=call,
+            known=known,
+            now=now,
+            recent=recent or Recent(),
+            approvals=approvals,
+            labels=self.bundle.labels,
+            quorums=self.bundle.quorums,
+        )
+
+    def _recall(self, part: Slice, moment: Moment) -> Verdict:
+        """The verdict as remembered, or a fresh one. Ask and errors are never remembered."""
+        call, now = moment.call, moment.now
+        steady = facts.context(part.steady, moment)
+        about = call.resource
+        key = (part.action, _caller(call), about.id, about.kind, about.owner, steady)
+        found = self._remembered.get(key)
+        # A clock that went back (`now < since`) makes the memory worthless too.
+        if found is not None and (not part.reads_clock or found[0] <= now < found[0] + _CLOCK_LIFETIME_S):
+            return found[1]
+        context = facts.context(part.seen, moment) if part.reads_clock else steady
+        verdict = self._decide(part, self._question(part, moment, context=context))
+        if isinstance(verdict, Ask) or (isinstance(verdict, Deny) and verdict.reason is Reason.POLICY_ERROR):
+            return verdict
+        if len(steady) + len(about.id) <= _LONGEST_KEY:
+            _keep(self._remembered, key, (now, verdict), most=self._most)
+        return verdict
+
+    def _question(self, part: Slice, moment: Moment, *, context: bytes | None = None) -> _Question:
+        call = moment.call
+        key = (part.action, _caller(call))
+        callers = self._callers.get(key)
+        if callers is None:
+            # INVARIANT: every set of entities is built with the schema; without it Cedar knows no action groups.
+            callers = Entities.from_json_str(facts.callers(call).decode(), part.schema)
+            _keep(self._callers, key, callers, most=_MOST_CALLERS)
+        return _Question(
+            principal=facts.entity("Agent", call.principal.agent),
+            action=part.action,
+            resource=facts.entity("Resource", call.resource.id),
+            context=facts.context(part.seen, moment) if context is None else context,
+            entities=callers.with_added_json_str(facts.resource(call).decode()),
+        )
+
+    def _decide(self, part: Slice, question: _Question) -> Verdict:
+        answer = self._ask(part, question, policies=part.policies)
+        if answer.errors:
+            return self._unevaluated(part.rules, answer.errors)
+        if answer.allowed:
+            return Allow(
+                bundle=self.bundle.digest,
+                policies=_ids(answer.rules),
+                obligations=join(rule.obligations for rule in answer.rules),
+            )
+        if not answer.rules:
+            return self._deny(Reason.NO_POLICY_PERMITS)
+        prohibitions = tuple(rule for rule in answer.rules if rule.kind is Kind.PROHIBITION)
+        if prohibitions:
+            reasons = sorted({rule.reason for rule in prohibitions if rule.reason})
+            return self._deny(Reason.FORBIDDEN, *reasons, policies=_ids(prohibitions))
+        return self._beyond_gates(part, question, gates=answer.rules)
+
+    def _beyond_gates(self, part: Slice, question: _Question, *, gates: tuple[Rule, ...]) -> Ask | Deny:
+        """Ask, if approval could help: if the call would be allowed without its gates."""
+        beneath = self._ask(part, question, policies=part.core)
+        if beneath.errors:
+            return self._unevaluated(tuple(rule for rule in part.rules if not rule.gate), beneath.errors)
+        if not beneath.allowed:
+            return self._deny(Reason.NO_POLICY_PERMITS, "Approval could not help: no policy permits this call.")
+        rules = (*gates, *beneath.rules)
+        return Ask(
+            bundle=self.bundle.digest,
+            policies=_ids(rules),
+            gates=tuple(Gate(policy=rule.id, any_of=rule.any_of) for rule in sorted(gates, key=lambda rule: rule.id)),
+            obligations=join(rule.obligations for rule in rules),
+        )
+
+    def _ask(self, part: Slice, question: _Question, *, policies: PolicySet) -> _Answer:
+        asked = {
+            "principal": question.principal,
+            "action": {"type": "Action", "id": question.action},
+            "resource": question.resource,
+            "context": question.context.decode(),
+        }
+        said = is_authorized(asked, policies, question.entities, part.schema)
+        named = said.diagnostics.id_annotations_by_reason.values()
+        rules = tuple(self.bundle.by_id[name] for name in named if name in self.bundle.by_id)
+        errors = tuple(said.diagnostics.errors)
+        if said.decision is Decision.NoDecision and not errors:
+            errors = ("Cedar reached no decision",)
+        if len(rules) != len(said.diagnostics.reasons):
+            errors = (*errors, "Cedar named a policy that is not in the bundle")
+        return _Answer(allowed=said.decision is Decision.Allow, rules=rules, errors=errors)
+
+    def _unevaluated(self, rules: Sequence[Rule], errors: Iterable[str]) -> Deny:
+        """The No of not knowing. Cedar's words may quote what the call carries, so only the policies are named."""
+        numbers = {int(number) for error in errors for number in re.findall(r"`policy(\d+)`", error)}
+        broken = sorted(rules[number].id for number in numbers if number < len(rules))
+        what = f"The policy {_listed(broken)}" if broken else "The law"
+        return self._deny(Reason.POLICY_ERROR, f"{what} could not be evaluated for this call.", policies=tuple(broken))
+
+    def _deny(self, reason: Reason, *explanations: str, policies: tuple[str, ...] = ()) -> Deny:
+        return Deny(bundle=self.bundle.digest, reason=reason, policies=policies, explanations=explanations)
+
+
+def _caller(call: Call) -> _Caller:
+    who = call.principal
+    return (who.agent, who.owner, who.groups, call.upstream, call.environment)
+
+
+def _ids(rules: Iterable[Rule]) -> tuple[str, ...]:
+    return tuple(sorted(rule.id for rule in rules))
+
+
+def _looked_at(part: Slice, name: str) -> bool:
+    return any(covers(read, ("input", name)) for read in part.reads)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _keep(kept: dict[_K, _V], key: _K, value: _V, *, most: int) -> None:
+    """The value under its key; the oldest goes where there would be too many."""
+    if len(kept) >= most:
+        kept.pop(next(iter(kept)), None)
+    kept[key] = value
