@@ -1,0 +1,331 @@
+"""The agents' door: takes one well-formed call at a time, hands it to the gate, writes the gate's answer.
+
+Decides only whether what came in is one call for a configured upstream. Who calls, what the call is and whether it may
+go on is the gate's. A client that leaves does not stop the gate: the connection's own task goes on awaiting `carry`,
+`Arrival.connected` turns false, and the answer is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, cast
+from urllib.parse import urlsplit
+
+from aiohttp import http_parser
+from aiohttp.streams import StreamReader
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
+
+from config.settings import Settings
+from policy.call import CallId, Target
+from policy.reasons import Reason
+from policy.verdict import Refused
+from proxy.doors import replies
+from proxy.doors.addresses import host_name, is_own_host, own_hosts, peer_address
+from proxy.doors.arrival import Answer, Arrival, BearerText, Pending, Refusal, Relay
+from proxy.doors.bearer import read_bearer
+from proxy.doors.body import ClientLeft, read_body
+from proxy.doors.connection import Connection, Server
+from proxy.doors.hygiene import Head
+from proxy.doors.metadata import WELL_KNOWN, metadata_url, resource_metadata
+from proxy.doors.patience import read_patience
+from proxy.doors.words import read_words
+from proxy.doors.writing import Recipient, Written, write_relay, write_whole
+from proxy.errors import AssentryError, CallerFault, OperatorFault
+from proxy.upstream.forward import travelling
+from proxy.upstream.routes import Routes
+
+log = logging.getLogger("assentry.doors")
+
+_STATUS_PATH = re.compile(r"/v1/calls/(call_[0-9A-Za-z]{26})")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+# How long cancelled exchanges may take to unwind once the door's time to stop is over.
+_UNWIND_S = 1.0
+
+
+class Gate(Protocol):
+    """Who decides. `carry` and `status` may raise `AssentryError`, which the door answers and hands to `refuse`."""
+
+    async def carry(self, arrival: Arrival) -> Answer:
+        """The answer to a call; may take as long as a person does. Not cancelled when the client leaves."""
+
+    async def status(self, bearer: BearerText | None, call: CallId) -> Answer:
+        """How a call stands, or its kept response."""
+
+    async def refuse(self, refusal: Refusal, peer: str) -> None:
+        """Records a refusal that the door itself made."""
+
+
+class TurnedAway(CallerFault):
+    """The door takes no such call."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.reason, refused.detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One exchange with one client."""
+
+    id: CallId
+    head: Head | Refused
+    connection: Connection
+    payload: StreamReader
+    peer: str
+
+
+class AgentsDoor:
+    """The listener that agents call."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        settings: Settings,
+        *,
+        routes: Routes,
+        new_call_id: Callable[[], CallId],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._gate = gate
+        self._settings = settings
+        self._routes = routes
+        self._new_call_id = new_call_id
+        self._now = now
+        self._hosts = own_hosts(settings)
+        self._upstream_hosts = frozenset(host_name(up.host.lower()) for up in settings.upstreams if up.host)
+        self._server: Server | None = None
+        self._listener: asyncio.Server | None = None
+        self._running = 0
+        self._stopping = False
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that are listened on; port 0 in the settings has become a real one."""
+        if self._listener is None:
+            raise OperatorFault(Reason.STOPPING, "The agents' door is not open.")
+        host, port = self._listener.sockets[0].getsockname()[:2]
+        return host, port
+
+    async def start(self) -> None:
+        """Listens. Raises OperatorFault when it cannot, or when aiohttp lacks its C parser."""
+        require_c_parser(http_parser.HttpRequestParser)
+        self._server = Server(self._respond, limits=self._settings.limits)
+        host, _, port = self._settings.agents.listen.rpartition(":")
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(self._server, host.strip("[]"), int(port), backlog=1024)
+        except OSError as exc:
+            where = self._settings.agents.listen
+            raise OperatorFault(Reason.INTERNAL, f"Cannot listen on {where} (agents.listen).") from exc
+
+    async def stop(self, *, within_s: float) -> None:
+        """Takes no new call, lets running exchanges finish, then cancels what is left."""
+        if self._server is None or self._listener is None:
+            return
+        self._stopping = True
+        self._listener.close()
+        for connection in self._server.connections:
+            cast("Connection", connection).retire()
+        try:
+            async with asyncio.timeout(within_s):
+                await self._quiet.wait()
+        except TimeoutError:
+            log.warning("stopped with %d exchanges unfinished", self._running)
+        self._server.stop_clock()
+        await self._server.shutdown(_UNWIND_S)
+
+    async def _respond(self, request: BaseRequest) -> StreamResponse:
+        connection = cast("Connection", request.protocol)
+        visit = self._visit(connection, request.content)
+        self._running += 1
+        self._quiet.clear()
+        try:
+            written = await self._exchange(visit)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._quiet.set()
+        if written.keep_alive:
+            connection.next_call()
+        else:
+            await connection.linger()
+        return cast("StreamResponse", written)
+
+    def _visit(self, connection: Connection, payload: StreamReader) -> Visit:
+        head = connection.call
+        peername = connection.peername
+        address = str(peername[0]) if isinstance(peername, tuple) else ""
+        forwarded = "" if isinstance(head, Refused) else head.fields.get("x-forwarded-for", "")
+        peer = peer_address(address, forwarded=forwarded, trusted=self._settings.agents.trusted_proxies)
+        return Visit(id=self._new_call_id(), head=head, connection=connection, payload=payload, peer=peer)
+
+    async def _exchange(self, visit: Visit) -> Written:
+        try:
+            answer = await self._answer(visit)
+            return await self._write(answer, visit)
+        except (ClientLeft, ConnectionError):
+            log.debug("client of %s left before its answer", visit.id)
+        except AssentryError as exc:
+            log.warning("answer of %s was cut: %s", visit.id, exc.reason)
+        return Written(keep_alive=False)
+
+    async def _answer(self, visit: Visit) -> Answer | replies.Whole:
+        try:
+            return await self._admit(visit)
+        except ClientLeft:
+            raise
+        except AssentryError as exc:
+            fault = isinstance(exc, CallerFault)
+            refusal = Refusal(reason=exc.reason, detail=exc.detail, call=visit.id, close=fault)
+        except Exception as exc:  # noqa: BLE001 - the door's one: whatever it is, it is a No
+            log.error("call %s refused: %s", visit.id, type(exc).__name__)  # noqa: TRY400 - its text may quote the call
+            detail = "The gate failed. Whether the call was sent is on the ledger. Ask its operator before repeating."
+            refusal = Refusal(reason=Reason.INTERNAL, detail=detail, call=visit.id, close=True)
+        await self._record(refusal, peer=visit.peer)
+        return refusal
+
+    async def _record(self, refusal: Refusal, *, peer: str) -> None:
+        log.info("call %s refused at the door: %s", refusal.call, refusal.reason)
+        try:
+            await self._gate.refuse(refusal, peer)
+        except AssentryError as exc:
+            # The refusal stands with or without its record; nothing was sent.
+            log.warning("refusal of %s is not on the ledger: %s", refusal.call, exc.reason)
+
+    async def _admit(self, visit: Visit) -> Answer | replies.Whole:
+        head = visit.head
+        if isinstance(head, Refused):
+            raise TurnedAway(head)
+        if not is_own_host(head.host, hosts=self._hosts):
+            detail = "No such host is served here. Use the base URL of this gate, or add the name to agents.hosts."
+            raise TurnedAway(Refused(reason=Reason.UNKNOWN_HOST, detail=detail))
+        return await self._own_path(head) or await self._carry(visit, head)
+
+    async def _own_path(self, head: Head) -> Answer | replies.Whole | None:
+        # A host name that belongs to one upstream has that upstream's paths only.
+        if head.method not in ("GET", "HEAD") or host_name(head.host) in self._upstream_hosts:
+            return None
+        asked = _STATUS_PATH.fullmatch(head.path)
+        if asked:
+            return await self._gate.status(_bearer(head), CallId(asked[1]))
+        if head.path == WELL_KNOWN or head.path.startswith(f"{WELL_KNOWN}/"):
+            return self._metadata(head)
+        return None
+
+    def _metadata(self, head: Head) -> replies.Whole | None:
+        path = head.path.removeprefix(WELL_KNOWN)
+        own = urlsplit(self._base).path.rstrip("/")
+        if path not in ("", own) and not self._routes.find(head.host, path.removeprefix(own)):
+            return None
+        return replies.document(resource_metadata(self._settings, base=self._base, path=path))
+
+    async def _carry(self, visit: Visit, head: Head) -> Answer:
+        route = self._routes.find(head.host, head.path)
+        if route is None:
+            detail = "No upstream has this path. Check the base URL: it ends in the upstream's prefix."
+            raise TurnedAway(Refused(reason=Reason.UNKNOWN_ROUTE, detail=detail))
+        bearer = _bearer(head)
+        key = _idempotency_key(head)
+        if head.expects_continue and visit.connection.transport and not visit.payload.is_eof():
+            visit.connection.transport.write(replies.CONTINUE)
+        body = await read_body(visit.payload, limits=self._settings.limits)
+        connection, received_at = visit.connection, self._now()
+        arrival = Arrival(
+            id=visit.id,
+            upstream=route.upstream.name,
+            target=Target(method=head.method, path=route.path, query=head.query),
+            headers=travelling(head.headers, route.upstream),
+            body=body,
+            bearer=bearer,
+            words=read_words(head.fields),
+            idempotency_key=key,
+            patience=read_patience(head.fields, now=received_at),
+            peer=visit.peer,
+            received_at=received_at,
+            connected=lambda: connection.transport is not None,
+        )
+        return await self._gate.carry(arrival)
+
+    async def _write(self, answer: Answer | replies.Whole, visit: Visit) -> Written:
+        head = visit.head
+        to = self._recipient(visit)
+        manner = self._manner(head)
+        match answer:
+            case Relay():
+                headers = replies.relayed(answer)
+                if headers is not None:
+                    return await write_relay(answer, headers=headers, to=to)
+                await answer.body.aclose()
+                return await write_whole(replies.refused(replies.bad_relay(answer), manner=manner), to=to)
+            case Refusal():
+                return await write_whole(replies.refused(answer, manner=manner), to=to)
+            case Pending():
+                return await write_whole(replies.pending(answer, manner=manner), to=to)
+            case replies.Whole():
+                return await write_whole(answer, to=to)
+
+    def _recipient(self, visit: Visit) -> Recipient:
+        head, stall_s = visit.head, self._settings.limits.stall_timeout_s
+        if isinstance(head, Refused):
+            return Recipient(connection=visit.connection, stall_s=stall_s)
+        reusable = visit.connection.reusable and not self._stopping
+        return Recipient(
+            connection=visit.connection,
+            method=head.method,
+            minor=head.minor,
+            # Behind a body that was not read there is no next call to find.
+            keep_alive=head.keep_alive and visit.payload.is_eof() and reusable,
+            stall_s=stall_s,
+        )
+
+    def _manner(self, head: Head | Refused) -> replies.Manner:
+        metadata = metadata_url(self._base)
+        if isinstance(head, Refused):
+            return replies.Manner(resource_metadata=metadata)
+        route = self._routes.find(head.host, head.path)
+        return replies.Manner(
+            connector=route.upstream.connector if route else "generic",
+            resource_metadata=metadata,
+            respond_async=read_patience(head.fields, now=self._now()).respond_async,
+        )
+
+    @property
+    def _base(self) -> str:
+        if self._settings.agents.public_url:
+            return self._settings.agents.public_url
+        host, port = self.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def require_c_parser(parser: object) -> None:
+    """Raises OperatorFault when aiohttp runs on its Python parser, which lets through what the C parser refuses."""
+    if parser is http_parser.HttpRequestParserPy:
+        raise OperatorFault(
+            Reason.INTERNAL,
+            "aiohttp runs without its C extension. Install a wheel of it, and unset AIOHTTP_NO_EXTENSIONS.",
+        )
+
+
+def _bearer(head: Head) -> BearerText | None:
+    bearer = read_bearer(head.fields)
+    if isinstance(bearer, Refused):
+        raise TurnedAway(bearer)
+    return bearer
+
+
+def _idempotency_key(head: Head) -> str | None:
+    # botocore's invocation id is the same for all its tries of one call, which is what an idempotency key says.
+    key = head.fields.get("idempotency-key") or head.fields.get("amz-sdk-invocation-id")
+    if not key:
+        return None
+    if not _KEY.fullmatch(key):
+        detail = "The idempotency key is longer than 255 characters, or contains spaces. Send a shorter one."
+        raise TurnedAway(Refused(reason=Reason.MALFORMED, detail=detail))
+    return key

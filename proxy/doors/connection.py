@@ -1,0 +1,269 @@
+"""One agent's connection: aiohttp's protocol behind our own intake, and a clock for heads that do not come.
+
+Leaves to aiohttp the body's buffering, its back-pressure and the task that answers; leaves to `proxy.doors.agents` what
+is answered. Touches aiohttp's private names (`_messages`, `_waiter`, `_make_error_handler`): the version is pinned in
+pyproject.toml, and tests/hostile fails when one of them moves.
+
+A client that leaves does not cancel what the gate does for it (`handler_cancellation=False`): a held call may be kept,
+and one that is being sent must be concluded. `connected` says that nobody reads the answer any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from aiohttp import web_protocol, web_server
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
+
+from config.settings import Limits
+from policy.reasons import Reason
+from policy.verdict import Refused
+from proxy.doors.body import BodyRefused
+from proxy.doors.hygiene import Head
+from proxy.doors.intake import Intake, Opened, Step
+
+log = logging.getLogger("assentry.doors")
+
+# How long a refused client's further bytes are read and dropped, so that closing with unread bytes does not reset the
+# connection before the refusal is read (RFC 9112 section 9.6).
+LINGER_S = 0.5
+
+_TOO_SLOW = Refused(
+    reason=Reason.TOO_SLOW,
+    detail="The request head did not arrive in time. Send it at once.",
+)
+_DISAGREED = Refused(
+    reason=Reason.MALFORMED,
+    detail="The request can be read in two ways. Send plain HTTP/1.1.",
+)
+
+Respond = Callable[[BaseRequest], Awaitable[StreamResponse]]
+
+
+class Connection(web_protocol.RequestHandler):
+    """Feeds the parser what the intake lets through, and queues a refusal where it lets nothing through."""
+
+    __slots__ = ("_clock", "_gone", "_intake", "_payload", "call")
+
+    def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop, limits: Limits, clock: HeadClock) -> None:
+        # The parser's limits lie above the intake's, so that the intake is the one to refuse.
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=limits.idle_timeout_s,
+            logger=log,
+            access_log=cast("logging.Logger", None),
+            max_line_size=limits.target_bytes + 1024,
+            max_field_size=limits.header_bytes + 1024,
+            max_headers=limits.headers + 1,
+            lingering_time=0,
+            auto_decompress=False,
+        )
+        self._clock = clock
+        self._intake = Intake(limits=limits)
+        self._gone: asyncio.Future[None] = loop.create_future()
+        self._payload: StreamReader | None = None
+        self.call: Head | Refused = _DISAGREED
+        """The call that is to be answered now."""
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another call may come over this connection."""
+        return not (self._intake.over or self._close or self._force_close or self.transport is None)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Starts the clock of the first head."""
+        super().connection_made(transport)
+        self._clock.start(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tells whoever answers that the client has left."""
+        self._clock.stop(self)
+        self._intake.end()
+        if not self._gone.done():
+            self._gone.set_result(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes bytes from the socket; none, from aiohttp, means that its parser may go on."""
+        if not data:
+            super().data_received(b"")
+            return
+        for step in self._intake.feed(data):
+            self._take(step)
+        if self._intake.midway_in_head:
+            self._clock.start(self)
+
+    def next_call(self) -> None:
+        """Takes up what came while the call before was being answered."""
+        self._payload = None
+        for step in self._intake.resume():
+            self._take(step)
+        if self._intake.midway_in_head:
+            self._clock.start(self)
+
+    def out_of_time(self) -> None:
+        """Ends a connection on which no head has come."""
+        if self._intake.midway_in_head:
+            self._intake.end()
+            self._queue(_TOO_SLOW)
+        else:
+            self.force_close()
+
+    def retire(self) -> None:
+        """Takes no further call: ends at once when idle, else with the answer that is due."""
+        if self._waiter is not None:
+            self.force_close()
+        else:
+            self.close()
+
+    async def linger(self) -> None:
+        """Ends our side, and drops what still comes until the client ends its own or `LINGER_S` is over."""
+        self._intake.end()
+        if self.transport is None or not self.transport.can_write_eof():
+            return
+        self.transport.write_eof()
+        try:
+            async with asyncio.timeout(LINGER_S):
+                await asyncio.shield(self._gone)
+        except TimeoutError:
+            return
+
+    async def drained(self) -> None:
+        """Returns when the client has read enough for more to be written. Raises ConnectionError when it has left."""
+        await self._drain_helper()
+
+    def abort(self) -> None:
+        """Ends the connection so that the client cannot take what it has for a whole answer."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _take(self, step: Step) -> None:
+        if isinstance(step, Opened):
+            self._open(step)
+        elif isinstance(step, Refused):
+            self._clock.stop(self)
+            self._refuse(step)
+        else:
+            self._feed(step.raw)
+
+    def _feed(self, raw: bytes) -> None:
+        super().data_received(raw)
+        if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
+            # The parser refused a body that the intake took. Its complaint, which quotes bytes, is dropped.
+            self._messages.pop()
+            self._intake.end()
+            self._refuse(_DISAGREED)
+
+    def _open(self, opened: Opened) -> None:
+        self._clock.stop(self)
+        self.call = opened.head
+        super().data_received(opened.raw)
+        if not (self._messages and agree(self._messages[-1][0], opened.head)):
+            self._intake.end()
+            self._messages.clear()
+            self._queue(_DISAGREED)
+            return
+        self._payload = self._messages[-1][1]
+
+    def _refuse(self, refused: Refused) -> None:
+        if self._payload is None:
+            self._queue(refused)
+        else:
+            self._payload.set_exception(BodyRefused(refused))
+
+    def _queue(self, refused: Refused) -> None:
+        self.call = refused
+        self._messages.append((web_protocol.ERROR, EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _make_error_handler(self, _err_info: object) -> Respond:
+        # aiohttp's own would echo and log the bytes it could not parse, credentials among them.
+        self._intake.end()
+        self.call = _DISAGREED
+        if self._request_handler is None:
+            raise ConnectionResetError
+        return self._request_handler
+
+    def log_exception(self, *_args: object, **kw: object) -> None:
+        """Logs what kind of error it was, never its text: the text may quote the request."""
+        log.error("connection ended by %s", type(kw.get("exc_info")).__name__)
+
+
+class Server(web_server.Server):
+    """Makes a `Connection` of each socket."""
+
+    def __init__(self, respond: Respond, *, limits: Limits) -> None:
+        super().__init__(respond, handler_cancellation=False)
+        self._limits = limits
+        self._clock = HeadClock(timeout_s=limits.header_timeout_s, loop=self._loop)
+
+    def __call__(self) -> Connection:
+        """The protocol of one socket."""
+        return Connection(self, loop=self._loop, limits=self._limits, clock=self._clock)
+
+    def stop_clock(self) -> None:
+        """Ends the sweep."""
+        self._clock.end()
+
+
+class HeadClock:
+    """One sweep over all connections that owe a head, instead of a timer for each.
+
+    All deadlines are equally far away, so connections stand in the order in which they run out.
+    """
+
+    def __init__(self, *, timeout_s: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._timeout_s = timeout_s
+        self._loop = loop
+        self._deadlines: dict[Connection, float] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    def start(self, connection: Connection) -> None:
+        """From now the head must be complete in time. Asked again before that, changes nothing."""
+        self._deadlines.setdefault(connection, self._loop.time() + self._timeout_s)
+        if self._sweeping is None:
+            self._sweeping = self._loop.call_later(self._timeout_s / 4, self._sweep)
+
+    def stop(self, connection: Connection) -> None:
+        """The head is there."""
+        self._deadlines.pop(connection, None)
+
+    def end(self) -> None:
+        """Sweeps no more."""
+        self._deadlines.clear()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        late = []
+        for connection, deadline in self._deadlines.items():
+            if deadline > now:
+                break
+            late.append(connection)
+        for connection in late:
+            self.stop(connection)
+            connection.out_of_time()
+        self._sweeping = self._loop.call_later(self._timeout_s / 4, self._sweep) if self._deadlines else None
+
+
+def agree(message: object, head: Head) -> bool:
+    """Whether aiohttp's parser read the same request as we did."""
+    return (
+        isinstance(message, RawRequestMessage)
+        and message.method == head.method
+        and message.path == (f"{head.path}?{head.query}" if head.query else head.path)
+        and bool(message.chunked) == head.chunked
+        and not message.upgrade
+        and message.headers.get("Host", "").lower() == head.host
+        and int(message.headers.get("Content-Length", "0")) == head.length
+    )

@@ -1,0 +1,73 @@
+"""How long a client waits, by what it announces, else by what its kind is known to bear.
+
+The figures by User-Agent are read timeouts measured with the real clients (docs/agents.md lists versions).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from proxy.doors.arrival import Patience
+
+# Clients that set no read timeout wait longer than any budget of ours.
+_FOR_HOURS_S = 3600.0
+_BEARS_S: tuple[tuple[str, float], ...] = (
+    ("OpenAI/", 600),
+    ("Anthropic/", 600),
+    ("Stripe/", 80),
+    ("PyGithub/", 15),
+    ("OpenAPI-Generator/", _FOR_HOURS_S),
+    ("kubectl/", _FOR_HOURS_S),
+    ("Boto3/", 60),
+    ("Botocore/", 60),
+    ("mcp/", 300),
+    ("aiohttp/", 300),
+    ("python-httpx/", 5),
+)
+_WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
+_TTL = re.compile(r"(?:^|;)\s*ttl=([0-9]{8}T[0-9]{6}Z)")
+
+
+def read_patience(fields: Mapping[str, str], *, now: float) -> Patience:
+    """What the request headers (names in lower case) say about waiting. `now` in Unix seconds."""
+    preferences = [part.strip() for part in fields.get("prefer", "").split(",")]
+    announced = [wait for wait in _announced(fields, preferences, now=now) if math.isfinite(wait) and wait >= 0]
+    return Patience(
+        wait_s=min(announced) if announced else _known(fields.get("user-agent", "")),
+        respond_async=any(part.lower() == "respond-async" for part in preferences),
+    )
+
+
+def _announced(fields: Mapping[str, str], preferences: list[str], *, now: float) -> Iterator[float]:
+    for preference in preferences:
+        wait = _WAIT.fullmatch(preference)
+        if wait:
+            yield float(wait[1])
+    for name in ("x-stainless-read-timeout", "x-stainless-timeout"):
+        yield _seconds(fields.get(name, ""))
+    # botocore says when it gives up, not how long it waits.
+    ttl = _TTL.search(fields.get("amz-sdk-request", ""))
+    if ttl:
+        yield _moment(ttl[1]) - now
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        # The SDKs send `NOT_GIVEN` or `None` where no timeout is set.
+        return math.nan
+
+
+def _moment(text: str) -> float:
+    try:
+        return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return math.nan
+
+
+def _known(agent: str) -> float | None:
+    return next((bears for mark, bears in _BEARS_S if mark in agent), None)
