@@ -1,0 +1,131 @@
+"""Where to find holds without knowing their ids: what is due, open, approved, unknown, recent, and whose.
+
+Derived: the holds themselves are the truth, and `proxy.holds.store` heals these lists from them. All keys share one
+hash tag, so that one script moves a hold in all of them; a later revision is never overwritten by an earlier one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from policy.call import CallId
+from policy.hold import Hold, State
+from policy.principal import Identity
+from proxy.holds.connection import Command, StoreConnection, listed, load, text, whole
+
+_ADMIT = load("admit")
+_INDEX = load("index")
+
+_GONE = -1
+_MOST_RECENT = 10_000
+"""Entries in `recent`: what a console pages through; the ledger holds the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scores:
+    """Where a hold stands in each index, as seconds; None: not in it."""
+
+    due: float | None = None
+    open: float | None = None
+    approved: float | None = None
+    unknown: float | None = None
+
+
+def _scores(hold: Hold) -> _Scores:
+    match hold.state:
+        case State.PENDING | State.QUESTIONED:
+            return _Scores(due=hold.decide_by, open=hold.decide_by)
+        case State.APPROVED:
+            until = hold.execute_by if hold.execute_by is not None else hold.decide_by
+            return _Scores(due=until, approved=until - hold.execute_within_s)
+        case State.RELEASING:
+            return _Scores(due=hold.lease.until if hold.lease is not None else hold.decide_by)
+        case State.UNKNOWN:
+            return _Scores(unknown=hold.opened_at)
+        case State.EXECUTED | State.FAILED | State.REJECTED | State.EXPIRED | State.LAPSED | State.WITHDRAWN:
+            return _Scores()
+        case _:
+            assert_never(hold.state)
+
+
+def deadline(hold: Hold) -> float | None:
+    """When the hold's present clock runs out, store seconds; None once no clock runs."""
+    return _scores(hold).due
+
+
+class Indexes:
+    """The lists of one namespace."""
+
+    def __init__(self, connection: StoreConnection) -> None:
+        self._connection = connection
+
+    def _key(self, name: str) -> str:
+        return self._connection.key("index", name)
+
+    def _held_by(self, agent: str) -> str:
+        return self._key(f"held:{agent}")
+
+    async def admit(self, hold: Hold, *, per_agent: int, total: int) -> int:
+        """0 with the hold's place among the held ones taken; 1 or 2 when the agent's cap or the total is reached."""
+        agent = hold.call.principal.agent
+        keys = (self._key("due"), self._held_by(agent), self._key("agents"))
+        args = (hold.call.id, hold.decide_by, agent, per_agent, total)
+        return whole(await self._connection.script(_ADMIT, keys=keys, args=args))
+
+    def put(self, hold: Hold) -> Command:
+        """Moves the hold to where its state belongs."""
+        scores = _scores(hold)
+        live = scores.due
+        placed = (scores.due, scores.open, scores.approved, scores.unknown, live, hold.opened_at)
+        return self._index(hold.call.id, hold.revision, hold.call.principal.agent, placed)
+
+    async def forget(self, call: CallId) -> None:
+        """Drops a call that has no hold (any more)."""
+        agent = await self._connection.command("HGET", self._key("agents"), call)
+        owner = text(agent) if agent is not None else ""
+        await self._connection.together(self._index(call, _GONE, owner, (None,) * 6))
+
+    async def due(self, now: float, *, limit: int) -> tuple[CallId, ...]:
+        """Ids whose clock has run out, longest ago first, as far as the index knows."""
+        return await self._ids("ZRANGE", self._key("due"), "-inf", now, "BYSCORE", "LIMIT", 0, limit)
+
+    async def approved(self, *, before: float, limit: int) -> tuple[CallId, ...]:
+        """Ids approved before a time, oldest first."""
+        return await self._ids("ZRANGE", self._key("approved"), "-inf", before, "BYSCORE", "LIMIT", 0, limit)
+
+    async def open(self, *, limit: int) -> tuple[CallId, ...]:
+        """Ids that wait for people, the soonest to expire first."""
+        return await self._ids("ZRANGE", self._key("open"), 0, limit - 1)
+
+    async def unknown(self, *, limit: int) -> tuple[CallId, ...]:
+        """Ids whose outcome a person has to find out, oldest first."""
+        return await self._ids("ZRANGE", self._key("unknown"), 0, limit - 1)
+
+    async def recent(self, *, limit: int) -> tuple[CallId, ...]:
+        """Ids by opening time, latest first."""
+        return await self._ids("ZRANGE", self._key("recent"), 0, limit - 1, "REV")
+
+    async def known(self) -> frozenset[CallId]:
+        """Every id that any index but `recent` holds."""
+        live = await self._ids("HKEYS", self._key("agents"))
+        return frozenset(live) | frozenset(await self._ids("ZRANGE", self._key("due"), 0, -1))
+
+    async def size(self) -> int:
+        """How many calls are held, admitted ones included."""
+        return whole(await self._connection.command("ZCARD", self._key("due")))
+
+    async def _ids(self, *words: str | float) -> tuple[CallId, ...]:
+        return tuple(CallId(text(each)) for each in listed(await self._connection.command(*words)))
+
+    def _index(self, call: CallId, revision: int, agent: Identity | str, placed: tuple[float | None, ...]) -> Command:
+        names = ("due", "open", "approved", "unknown")
+        keys = (
+            self._key("revisions"),
+            self._key("agents"),
+            *(self._key(name) for name in names),
+            self._held_by(agent),
+            self._key("recent"),
+        )
+        scores = tuple("" if score is None else score for score in placed)
+        return _INDEX.on(keys=keys, args=(call, revision, agent, _MOST_RECENT, *scores))

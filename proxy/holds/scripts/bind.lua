@@ -1,0 +1,9 @@
+#!lua
+-- Binds an idempotency key to the first likeness it came with. KEYS binding; ARGV likeness, seconds.
+-- 1: it is this likeness, 0: it is another.
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return 1

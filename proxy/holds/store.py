@@ -1,0 +1,376 @@
+"""Keeps holds: opens them once, moves them by compare-and-set, finds them again after anything that may happen.
+
+Decides which repeat of a call is the same call, and when a hold's traces may go. What a move means is `policy.hold`'s;
+who may make it is `policy.electorate`'s. Every time here is the store's own.
+
+Order of writing. A hold is written with a short life, its likeness is pointed at it (the moment at which it exists, and
+of two replicas one loses), then it is indexed and confirmed. A crash in between leaves nothing that anyone was told of.
+Every later move is one script on the hold's own key; the indexes follow, and are healed when they could not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from config.settings import Holds
+from policy.call import CallId
+from policy.hold import FINAL, OPEN, Hold, State, withdraw
+from policy.reasons import Reason
+from policy.verdict import Refused
+from proxy.errors import AssentryError, BrokenPromise, OperatorFault, Outage
+from proxy.holds.connection import Command, Reply, StoreConnection, listed, load, text, whole
+from proxy.holds.documents import Documents, KeptResponse
+from proxy.holds.indexes import Indexes, deadline
+from proxy.holds.sealing import Sealer
+
+__all__ = ["HoldStore", "KeptResponse", "Opened", "Retention"]
+
+log = logging.getLogger("assentry.holds")
+
+_OPEN_DOCUMENT = load("open_document")
+_CONFIRM = load("confirm")
+_KEEP = load("keep")
+_READ = load("read")
+_POINT = load("point")
+_BIND = load("bind")
+_DELIVERED = load("delivered")
+_NOW = load("now")
+_FENCE = load("fence")
+
+_NO_KEY = -2
+"""What PTTL says of a key that is not there; -1 is one that is there for good."""
+_TRIES = 5
+"""How often `open` starts again after losing to another replica; each loss means that the other one got on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long things are remembered once they are over, seconds."""
+
+    refused_repeat_s: int = 60
+    """A repeat of a rejected or expired call is refused without asking again for so long."""
+    key_s: int = 86_400
+    """An idempotency key means the call it came with for so long, delivered or not (Stripe's own: 24 h)."""
+    documents_s: int = 7 * 86_400
+    """Settled holds can be looked at for so long; the ledger keeps them for good."""
+    opening_s: int = 30
+    """How long opening a hold may take before what was written of it vanishes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The hold that a call waits on: its own, or the one it repeats."""
+
+    hold: Hold
+    attached: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    hold: Hold
+    delivered: bool
+    now: float
+
+
+class HoldStore:
+    """Every held call of this namespace. Safe to use from any number of replicas at once. Raises `Outage`."""
+
+    def __init__(
+        self, connection: StoreConnection, *, sealer: Sealer, holds: Holds, retention: Retention = Retention()
+    ) -> None:
+        self._connection = connection
+        self._documents = Documents(sealer)
+        self._indexes = Indexes(connection)
+        self._holds = holds
+        self._retention = retention
+        self._suspect: set[CallId] = set()
+        """Ids whose index entries may be wrong: a write after their move failed."""
+
+    async def now(self) -> float:
+        """Unix seconds, by the store's clock."""
+        return _seconds(await self._connection.script(_NOW, keys=(self._connection.key("index", "due"),)))
+
+    async def fence(self) -> str:
+        """A text of digits that sorts after every one before it."""
+        return text(await self._connection.script(_FENCE, keys=(self._connection.key("fence", "last"),)))
+
+    async def open(self, hold: Hold, body: bytes) -> Opened | Refused:
+        """The hold given, kept, or the live one with the same likeness; Refused beyond the caps or for a reused key."""
+        if not await self._bound(hold):
+            return Refused(
+                reason=Reason.IDEMPOTENCY_KEY_REUSED,
+                detail="This idempotency key came with another call before. Use a new key for a new call.",
+            )
+        for _ in range(_TRIES):
+            pointed = await self._connection.command("GET", self._pointer(hold))
+            found = await self._find(CallId(text(pointed))) if pointed is not None else None
+            if found is not None and self._repeats(found):
+                return Opened(hold=found.hold, attached=True)
+            opened = await self._opened(hold, body, over="" if pointed is None else text(pointed))
+            if opened is not None:
+                return opened
+        raise Outage(Reason.STORE_UNAVAILABLE, "The call was asked for too often at once. Try again.")
+
+    async def read(self, call: CallId) -> Hold | None:
+        """The hold as it stands. Raises OperatorFault when its stored form was changed by somebody else."""
+        found = await self._find(call)
+        return found.hold if found is not None else None
+
+    async def body(self, call: CallId) -> bytes | None:
+        """The held call's body; None once the hold is settled, or where there is none."""
+        sealed = await self._connection.command("GET", self._key(call, "body"))
+        return self._documents.read_body(call, sealed) if isinstance(sealed, bytes) else None
+
+    async def keep(
+        self, before: Hold, after: Hold, *, not_after: float | None = None, durable: bool = False
+    ) -> Hold | None:
+        """`after`, kept; None when somebody else moved the hold first, or the store's time has reached `not_after`.
+
+        `durable`: the replicas that the settings ask for have it too; raises Outage when too few do, and the move may
+        then stand or not: read again.
+        """
+        if after.call.id != before.call.id or after.revision != before.revision + 1:
+            raise BrokenPromise(Reason.INTERNAL, f"Not a move of the hold {before.call.id!r}: wrong call or revision.")
+        call = after.call.id
+        args = (
+            before.revision,
+            before.state,
+            self._documents.hold(after),
+            after.revision,
+            after.state,
+            "" if not_after is None else not_after,
+            self._retention.documents_s if after.state in FINAL else "",
+            self._connection.moved_channel,
+            call,
+        )
+        keys = (self._key(call, "hold"), self._key(call, "body"))
+        with self._suspecting(call):
+            if await self._connection.script(_KEEP, keys=keys, args=args, durable=durable) != 1:
+                return None
+            await self._connection.together(self._indexes.put(after))
+        return after
+
+    async def discard(self, hold: Hold) -> None:
+        """Withdraws a hold just opened that could not be put on the record. Who attached to it meanwhile sees that."""
+        agent = hold.call.principal.agent
+        after = withdraw(hold, agent, agent, "It could not be recorded, so it was not held.", await self.now())
+        if not isinstance(after, Refused):
+            await self.keep(hold, after)
+
+    async def keep_response(self, call: CallId, response: KeptResponse) -> None:
+        """Keeps the response for repeats during the replay window; one over the size limit without its body."""
+        if len(response.body) > self._holds.keep_response_bytes:
+            response = KeptResponse(status=response.status, headers=response.headers, body=b"", truncated=True)
+        sealed = self._documents.response(call, response)
+        await self._connection.command("SET", self._key(call, "response"), sealed, "EX", self._holds.replay_window_s)
+
+    async def response(self, call: CallId) -> KeptResponse | None:
+        """The kept response; None when there is none, or its window is over."""
+        sealed = await self._connection.command("GET", self._key(call, "response"))
+        return self._documents.read_response(call, sealed) if isinstance(sealed, bytes) else None
+
+    async def delivered(self, hold: Hold) -> None:
+        """Notes that the response reached somebody: the next like call without an idempotency key is a new one."""
+        await self._connection.script(_DELIVERED, keys=(self._key(hold.call.id, "hold"),))
+
+    async def open_holds(self, *, limit: int = 200) -> tuple[Hold, ...]:
+        """The holds that wait for people, the soonest to expire first."""
+        return await self._found(await self._indexes.open(limit=limit), fits=lambda hold: hold.state in OPEN)
+
+    async def recent(self, *, limit: int) -> tuple[Hold, ...]:
+        """Holds of every state, the latest opened first."""
+        return await self._found(await self._indexes.recent(limit=limit), fits=lambda _: True)
+
+    async def unknown(self, *, limit: int = 200) -> tuple[Hold, ...]:
+        """Holds whose outcome a person has to find out, oldest first."""
+        ids = await self._indexes.unknown(limit=limit)
+        return await self._found(ids, fits=lambda hold: hold.state is State.UNKNOWN)
+
+    async def due(self, now: float, *, limit: int = 100) -> tuple[CallId, ...]:
+        """Calls whose clock has run out: undecided, unsent, or left in the middle of sending."""
+        for call in tuple(self._suspect):
+            await self._heal(call)
+            self._suspect.discard(call)
+        ids = await self._indexes.due(now, limit=limit)
+        found = await self._found(ids, fits=lambda hold: (deadline(hold) or now + 1) <= now)
+        return tuple(hold.call.id for hold in found)
+
+    async def approved(self, *, before: float, limit: int = 100) -> tuple[CallId, ...]:
+        """Calls that were approved before that time and wait for somebody to send them."""
+        ids = await self._indexes.approved(before=before, limit=limit)
+        found = await self._found(ids, fits=lambda hold: hold.state is State.APPROVED)
+        return tuple(hold.call.id for hold in found)
+
+    async def held_now(self) -> int:
+        """How many calls are held: undecided, approved, or being sent."""
+        return await self._indexes.size()
+
+    async def rebuild_indexes(self) -> None:
+        """Makes the indexes agree with the holds. For the start: a replica may have died between the two."""
+        calls = set(await self._indexes.known())
+        async for key in self._connection.scan(self._connection.key("*", "hold")):
+            calls.add(CallId(key[key.index("{") + 1 : key.rindex("}")]))
+        for call in calls:
+            await self._heal(call)
+
+    def _key(self, call: CallId, kind: str) -> str:
+        return self._connection.key(call, kind)
+
+    def _pointer(self, hold: Hold) -> str:
+        return self._connection.key(hold.likeness, "like")
+
+    async def _bound(self, hold: Hold) -> bool:
+        # The likeness contains the key, so one key with one content is one likeness, and with another is another.
+        key = hold.call.idempotency_key
+        if key is None:
+            return True
+        parts = (hold.call.principal.agent, hold.call.upstream, key)
+        digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+        bound = await self._connection.script(
+            _BIND, keys=(self._connection.key(digest, "key"),), args=(hold.likeness, self._pointer_life_s(hold))
+        )
+        return bound == 1
+
+    def _pointer_life_s(self, hold: Hold) -> int:
+        # Longer than the hold can live: a pointer that goes first would let the same call in a second time.
+        return (
+            int(hold.decide_by - hold.opened_at + hold.execute_within_s + self._holds.replay_window_s)
+            + self._retention.key_s
+        )
+
+    def _repeats(self, found: _Found) -> bool:
+        """Whether a like call is this one again, rather than a new one."""
+        hold = found.hold
+        if hold.conclusion is None or hold.state not in FINAL | {State.UNKNOWN}:
+            return True
+        since_s = found.now - hold.conclusion.at
+        if hold.state in {State.REJECTED, State.EXPIRED}:
+            return since_s < self._retention.refused_repeat_s
+        if hold.state in {State.LAPSED, State.WITHDRAWN}:
+            return False
+        if hold.call.idempotency_key is not None and hold.state is not State.FAILED:
+            return since_s < self._retention.key_s
+        if hold.state is State.UNKNOWN:
+            return since_s < self._holds.replay_window_s
+        return not found.delivered and since_s < self._holds.replay_window_s
+
+    async def _opened(self, hold: Hold, body: bytes, *, over: str) -> Opened | Refused | None:
+        """The new hold, kept; Refused beyond a cap; None when another replica was quicker."""
+        call = hold.call.id
+        written = self._written(hold, body)
+        caps = self._holds
+        with self._suspecting(call):
+            admitted = await self._indexes.admit(hold, per_agent=caps.open_per_agent, total=caps.open_total)
+            if admitted != 0:
+                return _too_many(of_one_agent=admitted == 1)
+            if await self._connection.together(written) != [1]:
+                raise BrokenPromise(Reason.INTERNAL, f"The call id {call!r} came twice.")
+            life_s = self._pointer_life_s(hold)
+            if await self._connection.script(_POINT, keys=(self._pointer(hold),), args=(over, call, life_s)) != 1:
+                await self._drop(call)
+                return None
+            await self._confirm(hold)
+        return Opened(hold=hold, attached=False)
+
+    async def _confirm(self, hold: Hold) -> None:
+        call = hold.call.id
+        keys = (self._key(call, "hold"), self._key(call, "body"))
+        confirm = _CONFIRM.on(keys=keys, args=(self._connection.moved_channel, call))
+        _, confirmed = await self._connection.together(self._indexes.put(hold), confirm, durable=True)
+        if confirmed != 1:
+            raise Outage(Reason.STORE_UNAVAILABLE, "The store was too slow to hold the call. Try again.")
+
+    def _written(self, hold: Hold, body: bytes) -> Command:
+        call = hold.call.id
+        return _OPEN_DOCUMENT.on(
+            keys=(self._key(call, "hold"), self._key(call, "body")),
+            args=(
+                self._documents.hold(hold),
+                hold.revision,
+                hold.state,
+                self._documents.body(call, body),
+                self._retention.opening_s,
+            ),
+        )
+
+    async def _drop(self, call: CallId) -> None:
+        await self._connection.command("DEL", self._key(call, "hold"), self._key(call, "body"))
+        await self._indexes.forget(call)
+
+    async def _find(self, call: CallId) -> _Found | None:
+        if not (call.isascii() and call.isprintable()):
+            return None  # ids come from links and clicks, too
+        reply = await self._connection.script(_READ, keys=(self._key(call, "hold"),))
+        document, revision, state, delivered, *time = listed(reply)
+        if not isinstance(document, bytes):
+            return None
+        hold = self._documents.read_hold(call, document, revision=whole(revision), state=text(state))
+        return _Found(hold=hold, delivered=delivered is not None, now=_seconds(time))
+
+    async def _found(self, calls: tuple[CallId, ...], *, fits: Callable[[Hold], bool]) -> tuple[Hold, ...]:
+        """The holds of those ids, in their order, that belong where the index put them; the index is healed."""
+        if not calls:
+            return ()
+        replies = await self._connection.together(*(_READ.on(keys=(self._key(call, "hold"),)) for call in calls))
+        holds: list[Hold] = []
+        for call, reply in zip(calls, replies, strict=True):
+            document, revision, state, *_ = listed(reply)
+            if not isinstance(document, bytes):
+                await self._indexes.forget(call)
+                continue
+            hold = self._opened_document(call, document, revision=whole(revision), state=text(state))
+            if hold is not None and fits(hold):
+                holds.append(hold)
+            elif hold is not None:
+                await self._connection.together(self._indexes.put(hold))
+        return tuple(holds)
+
+    def _opened_document(self, call: CallId, document: bytes, *, revision: int, state: str) -> Hold | None:
+        try:
+            return self._documents.read_hold(call, document, revision=revision, state=state)
+        except AssentryError as fault:
+            # One hold that cannot be read must not hide the others.
+            log.warning("hold left out of a list", extra={"call": call, "reason": fault.reason.value})
+            return None
+
+    async def _readable(self, call: CallId) -> Hold | None:
+        try:
+            return await self.read(call)
+        except (OperatorFault, BrokenPromise) as fault:
+            log.warning("hold cannot be read", extra={"call": call, "reason": fault.reason.value})
+            return None
+
+    @contextmanager
+    def _suspecting(self, call: CallId) -> Iterator[None]:
+        """Has the next `due` look at the indexes of a call whose writes broke off in the middle."""
+        try:
+            yield
+        except BaseException:  # also a cancelled task
+            self._suspect.add(call)
+            raise
+
+    async def _heal(self, call: CallId) -> None:
+        life_ms = whole(await self._connection.command("PTTL", self._key(call, "hold")))
+        hold = await self._readable(call)
+        unconfirmed = hold is not None and hold.state in OPEN and life_ms >= 0
+        if life_ms == _NO_KEY or unconfirmed:
+            await self._indexes.forget(call)
+        elif hold is not None:
+            await self._connection.together(self._indexes.put(hold))
+
+
+def _too_many(*, of_one_agent: bool) -> Refused:
+    whose = "This agent has" if of_one_agent else "There are"
+    return Refused(
+        reason=Reason.TOO_MANY_HELD,
+        detail=f"{whose} too many calls waiting for approval. Wait for some to be decided, or withdraw them.",
+    )
+
+
+def _seconds(time: Reply) -> float:
+    seconds, micros = listed(time)
+    return whole(seconds) + whole(micros) / 1_000_000

@@ -1,0 +1,127 @@
+"""Wakes whoever waits for a hold to move, on whichever replica it was moved.
+
+One pub/sub connection per process. Messages may be lost (pub/sub promises nothing), so every wait also ends after the
+poll interval, and everybody is woken when the connection comes back. A wake-up says "look again", never what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from policy.call import CallId
+from proxy.errors import Outage
+from proxy.holds.connection import StoreConnection
+
+log = logging.getLogger("assentry.holds")
+
+_QUIET_S = 5.0
+"""After so long without a message the connection is asked whether it is still there; twice in vain, and it is not."""
+_LONGEST_PAUSE_S = 2.0
+
+
+class Wakeup:
+    """One waiter's bell. Rings that come while nobody waits are kept for the next wait."""
+
+    def __init__(self, poll_s: float) -> None:
+        self._rung = asyncio.Event()
+        self._poll_s = poll_s
+
+    def ring(self) -> None:
+        """Ends the present wait, or the next one."""
+        self._rung.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Returns when the hold moved, when `timeout_s` is over, or when it is time to look anyway."""
+        # Ten thousand waiters must not all look at the store in the same instant.
+        poll_s = self._poll_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, decides nothing
+        try:
+            async with asyncio.timeout(max(0.0, min(timeout_s, poll_s))):
+                await self._rung.wait()
+        except TimeoutError:
+            return
+        self._rung.clear()
+
+
+class Wakeups:
+    """The bells of this process, and the connection that rings them."""
+
+    def __init__(self, connection: StoreConnection, *, poll_s: float = 5.0) -> None:
+        self._connection = connection
+        self._poll_s = poll_s
+        self._listeners: dict[CallId, set[Wakeup]] = {}
+        self._watchers: set[Wakeup] = set()
+        self.listening = asyncio.Event()
+        """Set while the connection stands."""
+
+    @contextmanager
+    def listen(self, call: CallId) -> Iterator[Wakeup]:
+        """A bell that rings when this hold moves. Listen first and read the hold then, so that no move is missed."""
+        bell = Wakeup(self._poll_s)
+        self._listeners.setdefault(call, set()).add(bell)
+        try:
+            yield bell
+        finally:
+            self._listeners[call].discard(bell)
+            if not self._listeners[call]:
+                del self._listeners[call]
+
+    @contextmanager
+    def watch(self) -> Iterator[Wakeup]:
+        """A bell that rings when any hold moves or is opened: for live queues."""
+        bell = Wakeup(self._poll_s)
+        self._watchers.add(bell)
+        try:
+            yield bell
+        finally:
+            self._watchers.discard(bell)
+
+    @property
+    def waiting(self) -> int:
+        """How many bells there are."""
+        return sum(map(len, self._listeners.values())) + len(self._watchers)
+
+    async def run(self) -> None:
+        """Rings until cancelled. An outage of the store is logged and waited out."""
+        pause_s = 0.05
+        while True:
+            try:
+                async with self._connection.subscription() as pubsub:
+                    self.listening.set()
+                    pause_s = 0.05
+                    self._ring_all()  # whatever moved while nobody listened
+                    await self._follow(pubsub)
+            except (Outage, RedisError, OSError, RuntimeError) as exc:
+                log.warning("wake-ups interrupted", extra={"kind": type(exc).__name__})
+            self.listening.clear()
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def _follow(self, pubsub: PubSub) -> None:
+        asked = False
+        while True:
+            message = await pubsub.get_message(timeout=_QUIET_S)
+            if message is not None:
+                asked = False
+                if message["type"] == "message":
+                    self._ring(CallId(message["data"].decode()))
+            elif asked:
+                raise TimeoutError
+            else:
+                await pubsub.ping()
+                asked = True
+
+    def _ring(self, call: CallId) -> None:
+        for bell in (*self._listeners.get(call, ()), *self._watchers):
+            bell.ring()
+
+    def _ring_all(self) -> None:
+        for bells in (*self._listeners.values(), self._watchers):
+            for bell in bells:
+                bell.ring()
