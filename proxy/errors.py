@@ -37,3 +37,11 @@ class OperatorFault(AssentryError):
 
 class BrokenPromise(AssentryError):
     """A bug: an invariant did not hold. Refused, and reported."""
+
+
+class NotSent(Outage):
+    """The upstream could not be reached, and no byte of the call left us: certain, so it may be called failed."""
+
+
+class BrokeOff(AssentryError):
+    """The call left us and its answer did not come whole: 502, and nobody here knows what the upstream did."""

@@ -1,0 +1,240 @@
+"""What is attached to a call at release, and never before: the upstream's credential.
+
+Decides how each kind of credential is written (RFC 6750, RFC 7617, RFC 6749 section 4.4), and keeps access tokens until
+they are about to expire. Secrets leave their wrapping only here, in the line that makes the header; nothing here logs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import assert_never
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
+
+from config.settings import (
+    BasicCredential,
+    BearerCredential,
+    ClientCredential,
+    Credential,
+    HeaderCredential,
+    NoCredential,
+    Upstream,
+)
+from policy.reasons import Reason
+from proxy.errors import AssentryError, OperatorFault, Outage
+from proxy.upstream.pool import Outgoing, UpstreamPool
+
+ANSWER_LIMIT_BYTES = 64 * 1024
+"""Largest answer of a token endpoint."""
+ANSWER_TIME_S = 10.0
+"""Longest wait for a token endpoint, where the upstream's own limit is not shorter."""
+UNTOLD_LIFETIME_S = 300.0
+"""Lifetime of an access token whose `expires_in` is absent (RFC 6749 section 5.1 only recommends it)."""
+LONGEST_LIFETIME_S = 86_400.0
+MARGIN_S = 30.0
+"""A token is renewed this long before it expires, or after nine tenths of its life if that is later."""
+AFTER_FAILURE_S = 1.0
+"""How long a failure is the answer to everyone who was waiting for the same token."""
+SHORTEST_HIDDEN_BYTES = 6
+"""Shorter secrets are not looked for inside header values: they would be found by chance, everywhere."""
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_VALUE = re.compile(rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?")
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
+_FRAMING = frozenset({"connection", "content-length", "expect", "host", "te", "transfer-encoding", "upgrade"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """A credential, written out. Says nothing when printed."""
+
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    """Names in lower case."""
+    hidden: tuple[bytes, ...] = field(default=(), repr=False)
+    """What must not come back to the agent: the secret, in each form it may be echoed in, longest first."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Purse:
+    """The access token of one upstream."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    attached: Attached | None = None
+    renew_at: float = 0.0
+    failed_until: float = 0.0
+
+
+class Credentials:
+    """Resolves what each upstream wants to see."""
+
+    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._written: dict[str, Attached] = {}
+        self._purses: dict[str, _Purse] = {}
+        self._endpoints: dict[str, UpstreamPool] = {}
+
+    async def resolve(self, upstream: Upstream) -> Attached:
+        """What to attach to a call to this upstream, now.
+
+        Raises Outage where a token endpoint gives none, OperatorFault where the settings hold what no header may carry.
+        """
+        if isinstance(upstream.credential, ClientCredential):
+            return await self._token(upstream, upstream.credential)
+        written = self._written.get(upstream.name)
+        if written is None:
+            written = self._written[upstream.name] = _write(upstream.name, upstream.credential)
+        return written
+
+    def forget(self, upstream: str) -> None:
+        """Drop the access token of an upstream, because it answered 401. The next call fetches another."""
+        self._purses.pop(upstream, None)
+
+    async def close(self) -> None:
+        """Close the connections to token endpoints."""
+        for pool in self._endpoints.values():
+            await pool.close()
+
+    async def _token(self, upstream: Upstream, client: ClientCredential) -> Attached:
+        purse = self._purses.setdefault(upstream.name, _Purse())
+        if purse.attached is not None and self._now() < purse.renew_at:
+            return purse.attached
+        async with purse.turn:
+            # Whoever waited finds what the one before it fetched, or its failure: one fetch for all.
+            if purse.attached is not None and self._now() < purse.renew_at:
+                return purse.attached
+            if self._now() < purse.failed_until:
+                raise _unavailable(upstream.name, "its token endpoint failed just now")
+            return await self._renew(purse, upstream, client)
+
+    async def _renew(self, purse: _Purse, upstream: Upstream, client: ClientCredential) -> Attached:
+        asked_at = self._now()
+        try:
+            token, lifetime_s = await self._fetch(upstream, client)
+        except Outage:
+            purse.failed_until = self._now() + AFTER_FAILURE_S
+            raise
+        attached = _attach(upstream.name, "authorization", f"Bearer {token}".encode(), hide=[token.encode()])
+        purse.attached = attached
+        purse.renew_at = asked_at + max(lifetime_s - MARGIN_S, lifetime_s * 0.9)
+        return attached
+
+    async def _fetch(self, upstream: Upstream, client: ClientCredential) -> tuple[str, float]:
+        try:
+            response = await self._endpoint(upstream, client).send(_token_call(client))
+            answer = bytearray()
+            async for chunk in response.chunks():
+                answer += chunk
+                if len(answer) > ANSWER_LIMIT_BYTES:
+                    raise _unavailable(upstream.name, "its token endpoint answered too much")
+        except AssentryError as exc:
+            if exc.reason is Reason.CREDENTIAL_UNAVAILABLE:
+                raise
+            raise _unavailable(upstream.name, "its token endpoint did not answer") from exc
+        if response.status != 200:
+            raise _unavailable(upstream.name, f"its token endpoint answered {response.status}")
+        return _read(upstream.name, bytes(answer))
+
+    def _endpoint(self, upstream: Upstream, client: ClientCredential) -> UpstreamPool:
+        # The pool, not a general HTTP client: addresses are checked on connecting here too, and nothing is sent twice.
+        if upstream.name not in self._endpoints:
+            limit_s = min(ANSWER_TIME_S, upstream.first_byte_timeout_s)
+            place = upstream.model_copy(
+                update={
+                    "url": client.token_url,
+                    "connections": 2,
+                    "first_byte_timeout_s": limit_s,
+                    "total_timeout_s": limit_s,
+                }
+            )
+            # An upstream with a CA of its own may well have its tokens issued by somebody else.
+            self._endpoints[upstream.name] = UpstreamPool(place, system_roots=True)
+        return self._endpoints[upstream.name]
+
+
+def _write(upstream: str, credential: Credential) -> Attached:
+    match credential:
+        case NoCredential() | ClientCredential():
+            return Attached()
+        case BearerCredential():
+            secret = credential.token.get_secret_value().encode()
+            return _attach(upstream, "authorization", b"Bearer " + secret, hide=[secret])
+        case HeaderCredential():
+            secret = credential.value.get_secret_value().encode()
+            return _attach(upstream, credential.header.lower(), secret, hide=[secret, secret.rpartition(b" ")[2]])
+        case BasicCredential():
+            if ":" in credential.username:
+                raise _unusable(upstream, "its user name holds a colon (RFC 7617 section 2)")
+            secret = credential.password.get_secret_value().encode()
+            pair = base64.b64encode(credential.username.encode() + b":" + secret)
+            return _attach(upstream, "authorization", b"Basic " + pair, hide=[pair, secret])
+        case _:
+            assert_never(credential)
+
+
+def _attach(upstream: str, name: str, value: bytes, *, hide: list[bytes]) -> Attached:
+    if name in _FRAMING or not _NAME.fullmatch(name):
+        raise _unusable(upstream, "its header name is not one that may carry a credential")
+    if not _VALUE.fullmatch(value):
+        raise _unusable(upstream, "it is empty, or holds a character that no header may carry")
+    forms = {form for secret in (value, *hide) for form in (secret, quote(secret, safe="").encode())}
+    hidden = sorted((form for form in forms if len(form) >= SHORTEST_HIDDEN_BYTES), key=len, reverse=True)
+    return Attached(headers=((name.encode(), value),), hidden=tuple(hidden))
+
+
+def _token_call(client: ClientCredential) -> Outgoing:
+    place = urlsplit(client.token_url)
+    form = {"grant_type": "client_credentials"} | ({"scope": " ".join(client.scopes)} if client.scopes else {})
+    body = urlencode(form).encode()
+    # RFC 6749 section 2.3.1: both halves are form-encoded before they are joined.
+    pair = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret.get_secret_value())}"
+    headers = (
+        (b"host", place.netloc.encode()),
+        (b"accept", b"application/json"),
+        (b"content-type", b"application/x-www-form-urlencoded"),
+        (b"content-length", b"%d" % len(body)),
+        (b"authorization", b"Basic " + base64.b64encode(pair.encode())),
+    )
+    return Outgoing(method="POST", target=place.path or "/", headers=headers, body=body)
+
+
+def _read(upstream: str, answer: bytes) -> tuple[str, float]:
+    found = _object(answer)
+    token = found.get("access_token")
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token) or str(found.get("token_type")).lower() != "bearer":
+        raise _unavailable(upstream, "its token endpoint answered without a bearer token")
+    lifetime_s = _lifetime(found.get("expires_in", UNTOLD_LIFETIME_S))
+    if lifetime_s is None:
+        raise _unavailable(upstream, "its token endpoint answered with a lifetime that is none")
+    return token, lifetime_s
+
+
+def _object(answer: bytes) -> dict[str, object]:
+    # The text that was parsed is an attribute of the exception: it must not travel on as a cause.
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _lifetime(told: object) -> float | None:
+    if isinstance(told, str) and told.isascii() and told.isdigit() and len(told) < 10:
+        told = int(told)  # Azure AD's first endpoint writes the number as text.
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told < float("inf"):
+        return None
+    return min(float(told), LONGEST_LIFETIME_S) if told < 1e15 else LONGEST_LIFETIME_S
+
+
+def _unavailable(upstream: str, why: str) -> Outage:
+    detail = f"The credential for upstream '{upstream}' is not to be had: {why}. Nothing was sent."
+    return Outage(Reason.CREDENTIAL_UNAVAILABLE, detail)
+
+
+def _unusable(upstream: str, why: str) -> OperatorFault:
+    detail = f"The credential for upstream '{upstream}' cannot be used: {why}. Nothing was sent."
+    return OperatorFault(Reason.CREDENTIAL_UNAVAILABLE, detail)

@@ -1,0 +1,223 @@
+"""Reads one HTTP/1.1 answer from bytes, strictly, and says where it ends (RFC 9112 section 6).
+
+Decides what is one well-formed answer and whether anything came after it. Knows no sockets, no limits of time and no
+callers: bytes in, a head and pieces of body out. Header syntax and chunks are read by llhttp (httptools); everything
+that llhttp lets through and two readers could take differently is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+import httptools
+
+HEAD_LIMIT_BYTES = 64 * 1024
+"""Longest head, interim answers included, and longest stretch of chunk framing or trailers without any body."""
+HEADERS_LIMIT = 200
+"""Most header fields of an answer."""
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+
+Body = Literal["none", "counted", "chunked", "until-close"]
+
+
+class Malformed(Exception):
+    """What came is not one well-formed answer. Its text names the rule, never the bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Status and header fields of a final answer, names as they came, in order."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
+class AnswerReader:
+    """One answer, read as it comes. Feed it, then look at `head`, `pieces` and `done`."""
+
+    __slots__ = (
+        "_body", "_buffer", "_fields", "_left", "_parser", "_silent", "_skipped", "_version", "_without_body", "done",
+        "head", "pieces", "reusable",
+    )  # fmt: skip
+
+    def __init__(self, method: str) -> None:
+        self.head: Head | None = None
+        self.pieces: list[bytes] = []
+        """Body bytes read since whoever looks last emptied the list; chunk framing is gone."""
+        self.done = False
+        """True once the answer is whole."""
+        self.reusable = True
+        """False when the connection must not carry another call."""
+        self._without_body = method == "HEAD"
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._buffer = b""
+        self._skipped = 0
+        self._version = b"1"
+        self._body: Body = "none"
+        self._left = 0
+        self._silent = 0
+
+    def feed(self, arrived: bytes) -> None:
+        """Take what came. Raises Malformed; what was read before that stays readable."""
+        rest = self._read_head(arrived) if self.head is None else arrived
+        if rest and self.head is not None:
+            self._read_body(rest)
+
+    def close(self) -> bool:
+        """True when the answer is whole now that the upstream has closed its side."""
+        if self.head is not None and self._body == "until-close":
+            self.done = True
+        return self.done
+
+    def _read_head(self, arrived: bytes) -> bytes:
+        rest = self._buffer + arrived if self._buffer else arrived
+        while self.head is None:
+            end = rest.find(b"\r\n\r\n") + 4
+            if end < 4:
+                self._keep_partial(rest)
+                return b""
+            self._buffer = b""
+            self._take_head(rest[:end])
+            rest = rest[end:]
+        return rest
+
+    def _keep_partial(self, partial: bytes) -> None:
+        if self._skipped + len(partial) > HEAD_LIMIT_BYTES:
+            raise Malformed("the head is too long")
+        # Without this, a head that ends its lines in bare LF would be waited for until the time limit.
+        if b"\n" in partial and b"\n" in partial.replace(b"\r\n", b""):
+            raise Malformed("a line of the head does not end in CRLF")
+        self._buffer = partial
+
+    def _take_head(self, head: bytes) -> None:
+        if self._skipped + len(head) > HEAD_LIMIT_BYTES:
+            raise Malformed("the head is too long")
+        line = _STATUS_LINE.match(head)
+        if line is None:
+            raise Malformed("the status line is not that of HTTP/1.0 or HTTP/1.1")
+        self._version, status = line[1], int(line[2])
+        if status == 101:
+            # RFC 9110 section 15.2.2: only to an Upgrade that we sent, and we send none.
+            raise Malformed("it switched protocols unasked")
+        self._parse(head)
+        if status < 200:
+            self._skipped += len(head)
+            self._fields = []
+            return
+        self._frame(status)
+        self.head = Head(status=status, headers=tuple(self._fields))
+
+    def _parse(self, raw: bytes) -> None:
+        parser = self._parser
+        if parser is None:
+            raise Malformed("there is more of it after its end")
+        try:
+            parser.feed_data(raw)
+        except httptools.HttpParserError as exc:
+            raise Malformed(f"its syntax is wrong: {exc}") from exc
+        if len(self._fields) > HEADERS_LIMIT:
+            raise Malformed("it has too many header fields")
+
+    def _frame(self, status: int) -> None:
+        framing = [(name.lower(), value) for name, value in self._fields if name.lower() in _FRAMING]
+        lengths = [value for name, value in framing if name == b"content-length"]
+        codings = [value.lower() for name, value in framing if name == b"transfer-encoding"]
+        closing = any(name == b"connection" and b"close" in _members(value) for name, value in framing)
+        length = self._checked_length(lengths, codings)
+        self.reusable = self._version == b"1" and not closing
+        if self._without_body or status in (204, 304):
+            # A 204 that announces a body may yet send one (RFC 9112 section 6.3 rule 1): nothing is read after it.
+            self.reusable = self.reusable and not (status == 204 and (codings or length))
+            self._finish()
+        elif codings:
+            self._body = "chunked"
+        elif length is not None:
+            self._body, self._left = "counted", length
+            self._parser = None
+            self.done = length == 0
+        elif self.reusable:
+            raise Malformed("it does not say where its body ends")
+        else:
+            self._body, self._parser = "until-close", None
+
+    def _checked_length(self, lengths: list[bytes], codings: list[bytes]) -> int | None:
+        if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
+            raise Malformed("its Content-Length is not one number")
+        if codings and (codings != [b"chunked"] or lengths or self._version == b"0"):
+            raise Malformed("its Transfer-Encoding is not simply chunked")
+        return int(lengths[0]) if lengths else None
+
+    def _read_body(self, raw: bytes) -> None:
+        if self.done:
+            self.reusable = False
+            return
+        match self._body:
+            case "counted":
+                self._count(raw)
+            case "chunked":
+                self._unchunk(raw)
+            case "until-close":
+                self.pieces.append(raw)
+            case "none":
+                self.reusable = False
+            case _:
+                assert_never(self._body)
+
+    def _count(self, raw: bytes) -> None:
+        if len(raw) > self._left:
+            self.reusable = False
+            raw = raw[: self._left]
+        self.pieces.append(raw)
+        self._left -= len(raw)
+        if self._left == 0:
+            self._finish()
+
+    def _unchunk(self, raw: bytes) -> None:
+        before = len(self.pieces)
+        try:
+            self._parse(raw)
+        except Malformed:
+            if not self.done:
+                raise
+            self.reusable = False  # The answer is whole; what follows it is not one.
+        # llhttp gathers a trailer until it ends, and skips chunk extensions of any length.
+        self._silent = 0 if len(self.pieces) > before else self._silent + len(raw)
+        if self._silent > HEAD_LIMIT_BYTES:
+            raise Malformed("its chunk framing is too long")
+        if self.done:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.done = True
+        self._parser = None  # It holds our methods: a ring that only the collector would free.
+
+    # What llhttp calls.
+
+    def on_message_begin(self) -> None:
+        """Another answer begins: after the end of this one, it is nobody's."""
+        if self.done:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head. Trailers come here too, after the head, and are dropped (RFC 9110 section 6.5.1)."""
+        if self.head is None:
+            self._fields.append((name, value))
+
+    def on_body(self, piece: bytes) -> None:
+        """The inside of a chunk."""
+        self.pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        """The last chunk was read, or an interim head."""
+        if self._body == "chunked":
+            self.done = True
+
+
+def _members(value: bytes) -> list[bytes]:
+    return [member.strip().lower() for member in value.split(b",")]
