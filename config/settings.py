@@ -331,6 +331,10 @@ class Ledger(Section):
     """Size at which a new file is begun, bytes."""
     checkpoint_s: float = Field(default=60, gt=0)
     """Time between signed checkpoints, seconds."""
+    write_timeout_s: float = Field(default=5, gt=0)
+    """Longest wait for the disk before calls are refused, seconds."""
+    ship_timeout_s: float = Field(default=10, gt=0)
+    """Longest wait for a sink to take a batch, and for all sinks to catch up when stopping, seconds."""
 
 
 class OnGone(StrEnum):
