@@ -46,7 +46,9 @@ def may_fetch(url: str) -> bool:
 class Documents:
     """A client for issuers' documents: no redirects, cookies, proxies from the environment or compression."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, timeout_s: float = TIMEOUT_S) -> None:
+        """`timeout_s` limits each whole exchange, seconds."""
+        self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
 
     async def fetch(self, url: str) -> JsonObject:
@@ -69,7 +71,7 @@ class Documents:
 
     async def _read(self, url: str) -> bytes:
         if self._session is None:
-            self._session = _session()
+            self._session = _session(self._timeout_s)
         async with self._session.get(url, allow_redirects=False) as response:
             if response.status != 200:
                 raise _unavailable(f"it answered with status {response.status}")
@@ -84,12 +86,12 @@ class Documents:
             return bytes(body)
 
 
-def _session() -> aiohttp.ClientSession:
+def _session(timeout_s: float) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,
-        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+        timeout=aiohttp.ClientTimeout(total=timeout_s),
         headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "assentry"},
     )
 

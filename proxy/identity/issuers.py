@@ -16,7 +16,7 @@ from enum import StrEnum
 from config.settings import Algorithm, Issuer
 from policy.reasons import Reason
 from proxy.errors import OperatorFault, Outage
-from proxy.identity.documents import Documents, is_loopback, may_fetch
+from proxy.identity.documents import TIMEOUT_S, Documents, is_loopback, may_fetch
 from proxy.identity.jsontext import JsonObject
 from proxy.identity.jwks import KeyRing, NotAKeySet, PublishedKey, key_ring
 from proxy.identity.kept import Clock, Kept
@@ -59,13 +59,17 @@ class KeySource:
         issuers: Sequence[Issuer],
         *,
         clock: Clock = time.monotonic,
+        timeout_s: float = TIMEOUT_S,
         alarm: Callable[[str, KeyAlarm], None] = lambda _name, _alarm: None,
     ) -> None:
-        """`alarm` counts, by issuer name. Raises OperatorFault for an issuer that may not be asked over plain http."""
+        """`timeout_s` limits each fetch; `alarm` counts, by issuer name.
+
+        Raises OperatorFault for an issuer whose keys would come over plain http from another machine.
+        """
         for issuer in issuers:
             _check_addresses(issuer)
         self._alarm = alarm
-        self._documents = Documents()
+        self._documents = Documents(timeout_s=timeout_s)
         self._discoveries = {i.name: self._keep_discovery(i, clock=clock) for i in issuers}
         self._rings = {i.name: self._keep_ring(i, clock=clock) for i in issuers}
 

@@ -40,6 +40,8 @@ class VerifiedClaims:
 
     issuer: Issuer
     claims: JsonObject
+    issued_at: float
+    """Unix seconds."""
     expires_at: float
     """Unix seconds."""
 
@@ -81,6 +83,7 @@ def person(verified: VerifiedClaims) -> Person:
         groups=_groups(claims, issuer=issuer),
         authenticated_at=_signed_in_at(claims),
         methods=frozenset(_texts(claims.get("amr"), "amr")),
+        issued_at=math.floor(verified.issued_at),
     )
 
 

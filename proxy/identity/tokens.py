@@ -137,7 +137,7 @@ class TokenVerifier:
         _check_audience(claims, issuer=issuer, audience=audience)
         _check_kind(claims)
         expires_at = _check_times(claims, issuer=issuer, now=self._now())
-        return VerifiedClaims(issuer=issuer, claims=claims, expires_at=expires_at)
+        return VerifiedClaims(issuer=issuer, claims=claims, issued_at=_time(claims, "iat"), expires_at=expires_at)
 
 
 def check_issuers(issuers: Sequence[Issuer]) -> None:
