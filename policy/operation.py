@@ -59,6 +59,8 @@ class Field:
     type: FieldType
     required: bool = False
     labels: frozenset[str] = frozenset()
+    ignores_case: bool = False
+    """The upstream takes `Acme` for `acme` here, so the value is read in lower case and rules cannot be dodged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,8 @@ class Operation:
     resource_kind: str = "resource"
     resource_field: str | None = None
     """The field whose value identifies the resource; None: the resource is the collection (the template)."""
+    resource_scope: tuple[str, ...] = ()
+    """Fields that stand before `resource_field` in the id where it alone is not unique (`owner` of a repository)."""
     owner_field: str | None = None
     money: Money | None = None
     reversible: bool | None = None
