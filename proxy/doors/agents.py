@@ -100,6 +100,7 @@ class AgentsDoor:
         self._upstream_hosts = frozenset(host_name(up.host.lower()) for up in settings.upstreams if up.host)
         self._server: Server | None = None
         self._listener: asyncio.Server | None = None
+        self._bound: tuple[str, int] | None = None
         self._running = 0
         self._stopping = False
         self._quiet = asyncio.Event()
@@ -108,10 +109,9 @@ class AgentsDoor:
     @property
     def address(self) -> tuple[str, int]:
         """Host and port that are listened on; port 0 in the settings has become a real one."""
-        if self._listener is None:
+        if self._bound is None:
             raise OperatorFault(Reason.STOPPING, "The agents' door is not open.")
-        host, port = self._listener.sockets[0].getsockname()[:2]
-        return host, port
+        return self._bound
 
     async def start(self) -> None:
         """Listens. Raises OperatorFault when it cannot, or when aiohttp lacks its C parser."""
@@ -124,6 +124,7 @@ class AgentsDoor:
         except OSError as exc:
             where = self._settings.agents.listen
             raise OperatorFault(Reason.INTERNAL, f"Cannot listen on {where} (agents.listen).") from exc
+        self._bound = self._listener.sockets[0].getsockname()[:2]
 
     async def stop(self, *, within_s: float) -> None:
         """Takes no new call, lets running exchanges finish, then cancels what is left."""

@@ -192,6 +192,19 @@ class Connection(web_protocol.RequestHandler):
             raise ConnectionResetError
         return self._request_handler
 
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> StreamResponse:
+        """Ends the connection: what comes here failed while its answer was written."""
+        del request, status, message
+        log.error("connection ended by %s", type(exc).__name__)
+        self.abort()
+        raise ConnectionAbortedError
+
     def log_exception(self, *_args: object, **kw: object) -> None:
         """Logs what kind of error it was, never its text: the text may quote the request."""
         log.error("connection ended by %s", type(kw.get("exc_info")).__name__)
