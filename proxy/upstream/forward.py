@@ -58,7 +58,8 @@ _DROPPED = HOP_BY_HOP | NOT_FOR_AGENTS
 
 _NAME = re.compile(r"[!#$%&'*+.^`|~0-9a-z-]+")
 """RFC 9110 section 5.6.2 in lower case, without the underscore, which CGI-like upstreams take for a hyphen."""
-_VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?")
+"""Visible ASCII, as the door takes it."""
 
 
 class Answer(Protocol):
@@ -135,7 +136,7 @@ def _checked(name: str, value: str, upstream: Upstream) -> tuple[bytes, bytes]:
     # Dropping it here instead would send something else than what was judged and approved.
     if not _travels(name, upstream) or not _VALUE.fullmatch(value):
         raise BrokenPromise(Reason.INTERNAL, "The call carries a header that may not travel; it was not sent.")
-    return name.encode("ascii"), value.encode("latin-1")
+    return name.encode("ascii"), value.encode("ascii")
 
 
 def _nominated(headers: tuple[tuple[bytes, bytes], ...]) -> frozenset[str]:

@@ -210,8 +210,9 @@ class AnswerReader:
             self._fields.append((name, value))
 
     def on_body(self, piece: bytes) -> None:
-        """The inside of a chunk."""
-        self.pieces.append(piece)
+        """The inside of a chunk; of this answer, unless llhttp has gone on to read a second one."""
+        if not self.done:
+            self.pieces.append(piece)
 
     def on_message_complete(self) -> None:
         """The last chunk was read, or an interim head."""
