@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import assert_never
 from urllib.parse import urlsplit, urlunsplit
 
@@ -105,9 +104,3 @@ def _plain(value: object, shape: Shape, path: str) -> Iterator[tuple[str, object
         yield path, value.get_secret_value() if isinstance(value, SecretStr) else value
     for key, inner, inner_shape in inside:
         yield from _plain(inner, inner_shape, f"{path}.{key}" if path else key)
-
-
-def files(loaded: Loaded) -> tuple[Path, ...]:
-    """Files and folders whose content takes effect without a restart: policies and catalogues."""
-    catalogues = (upstream.catalogue for upstream in loaded.settings.upstreams)
-    return (*loaded.settings.policy.files, *(file for file in catalogues if file is not None))

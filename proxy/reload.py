@@ -21,6 +21,7 @@ from watchfiles import awatch
 from config.check import differences
 from config.errors import SettingsRefused
 from config.load import Loaded
+from config.settings import Settings
 from proxy.errors import AssentryError
 
 _log = logging.getLogger("assentry.reload")
@@ -65,6 +66,12 @@ class Watch:
     """How long changes are gathered before they are acted on: editors and ConfigMaps write in several steps."""
     recheck_ms: int = 5000
     """How often files are compared unasked: network file systems announce nothing."""
+
+
+def watch(settings: Settings) -> Watch:
+    """What these settings say is read anew without a restart: policies and catalogues."""
+    catalogues = (upstream.catalogue for upstream in settings.upstreams)
+    return Watch(content=(*settings.policy.files, *(file for file in catalogues if file is not None)))
 
 
 class Reload:

@@ -13,7 +13,7 @@ import pytest
 from config.load import Loaded, load
 from policy.reasons import Reason
 from proxy.errors import OperatorFault
-from proxy.reload import Reload, Watch
+from proxy.reload import Reload, Watch, watch
 
 
 class Press:
@@ -168,6 +168,16 @@ async def test_broken_settings_do_not_hold_up_good_policies(place: Place):
     place.press.file.write_text("two")
     assert await place.reload.try_publishing()
     assert place.reload.standing.digest == "two"
+
+
+def test_policies_and_catalogues_are_watched(tmp_path: Path):
+    file = tmp_path / "assentry.yaml"
+    file.write_text(
+        "policy: {files: [policies, extra.cedar]}\n"
+        "upstreams: [{name: a, url: 'https://a.example', catalogue: a.yaml}, {name: b, url: 'https://b.example'}]\n"
+    )
+    content = watch(load(file, environ={}).settings).content
+    assert content == tuple(tmp_path / name for name in ("policies", "extra.cedar", "a.yaml"))
 
 
 async def test_a_hangup_signal_publishes(running: Place):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -48,12 +48,12 @@ def test_the_example_shows_every_part_of_the_settings():
 
 
 def test_the_schema_takes_the_example():
-    jsonschema.Draft202012Validator.check_schema(schema())
-    jsonschema.validate(yaml.safe_load(EXAMPLE.read_text()), schema())
+    jsonschema_rs.meta.validate(schema())
+    jsonschema_rs.validator_for(schema()).validate(yaml.safe_load(EXAMPLE.read_text()))
 
 
 def test_the_schema_objects_to_a_literal_secret_and_an_unknown_key():
-    checker = jsonschema.Draft202012Validator(schema())
+    checker = jsonschema_rs.validator_for(schema())
     assert not checker.is_valid({"store": {"encryption_key": "literal"}})
     assert checker.is_valid({"store": {"encryption_key": "env:KEY"}})
     assert not checker.is_valid({"agents": {"listn": "127.0.0.1:1"}})

@@ -63,3 +63,10 @@ def _modules(*folders: str) -> Iterator[Module]:
                 continue
             text = path.read_text("utf-8")
             yield Module(path=path, text=text, tree=ast.parse(text, filename=str(path)))
+
+
+def imported(node: ast.AST) -> set[str]:
+    """Top-level packages that an import statement takes."""
+    if isinstance(node, ast.ImportFrom):
+        return {(node.module or "").split(".")[0]}
+    return {alias.name.split(".")[0] for alias in node.names} if isinstance(node, ast.Import) else set()

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+import sys
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from tests.house.source import ROOMS, ROOT
+from tests.house.source import ROOMS, ROOT, Module, checks, imported, rooms
 
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SHIPPED = frozenset(
     {".py", ".typed", ".cedar", ".cedarschema", ".lua", ".html", ".css", ".js", ".svg", ".yaml", ".json", ".txt"}
 )
+COMES_ALONG = frozenset({"pydantic_core"})
+"""Imported, but not asked for: pydantic pins its own core exactly."""
 WHOLE_NUMBER = re.compile(r"^\d+(:\d+)?$")
 
 
@@ -60,6 +65,12 @@ def test_no_other_distribution_owns_our_import_names():
     assert {room: sorted(set(owners.get(room, [])) - {"assentry"}) for room in ROOMS} == {room: [] for room in ROOMS}
 
 
+def test_everything_that_is_imported_is_asked_for_by_name():
+    shipped = _asked("embedded", "demo")
+    assert _undeclared(rooms(), shipped) == set()
+    assert _undeclared(checks(), shipped | _asked("test", "check")) == set()
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_a_lock_pins_everything_by_hash_and_names_no_index(lock: Path):
     text = lock.read_text()
@@ -92,9 +103,30 @@ def test_a_lock_holds_what_the_project_asks_for(lock: str, extras: tuple[str, ..
     pinned = set(
         re.findall(r"^([a-z0-9][\w.-]*)==", (ROOT / "requirements" / f"{lock}.lock").read_text(), re.MULTILINE)
     )
+    assert _asked(*extras) - pinned == set()
+
+
+def _asked(*extras: str) -> set[str]:
+    """Names of the distributions that the project and these extras ask for."""
     asked = [*PROJECT["dependencies"], *(one for extra in extras for one in PROJECT["optional-dependencies"][extra])]
-    names = {re.split(r"[\[<>=;! ]", one)[0].lower().replace("_", "-") for one in asked} - {"assentry"}
-    assert names - pinned == set()
+    return {_plain(re.split(r"[\[<>=;! ]", one)[0]) for one in asked} - {"assentry"}
+
+
+def _undeclared(modules: Iterable[Module], declared: set[str]) -> set[str]:
+    owners = packages_distributions()
+    known = {*sys.stdlib_module_names, *ROOMS, "tests", *COMES_ALONG}
+    taken = {
+        (top, module.name)
+        for module in modules
+        for node in module.of(ast.Import, ast.ImportFrom)
+        for top in imported(node)
+        if top not in known
+    }
+    return {(top, name) for top, name in taken if not declared & {_plain(top), *map(_plain, owners.get(top, []))}}
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
 
 
 class TestImage:
