@@ -42,6 +42,8 @@ def peer_address(address: str, *, forwarded: str, trusted: tuple[str, ...]) -> s
 
     `forwarded` is the value of X-Forwarded-For; `trusted` are networks in CIDR form.
     """
+    if not (trusted and forwarded):
+        return address
     networks = [ipaddress.ip_network(network, strict=False) for network in trusted]
     peer = address
     for hop in reversed(forwarded.split(",")):

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, assert_never, cast
 from urllib.parse import urlsplit
 
 from aiohttp import http_parser
@@ -257,20 +257,21 @@ class AgentsDoor:
     async def _write(self, answer: Answer | replies.Whole, visit: Visit) -> Written:
         head = visit.head
         to = self._recipient(visit)
-        manner = self._manner(head)
         match answer:
             case Relay():
                 headers = replies.relayed(answer)
                 if headers is not None:
                     return await write_relay(answer, headers=headers, to=to)
                 await answer.body.aclose()
-                return await write_whole(replies.refused(replies.bad_relay(answer), manner=manner), to=to)
+                return await self._write(replies.bad_relay(answer), visit)
             case Refusal():
-                return await write_whole(replies.refused(answer, manner=manner), to=to)
+                return await write_whole(replies.refused(answer, manner=self._manner(head)), to=to)
             case Pending():
-                return await write_whole(replies.pending(answer, manner=manner), to=to)
+                return await write_whole(replies.pending(answer, manner=self._manner(head)), to=to)
             case replies.Whole():
                 return await write_whole(answer, to=to)
+            case _:
+                assert_never(answer)
 
     def _recipient(self, visit: Visit) -> Recipient:
         head, stall_s = visit.head, self._settings.limits.stall_timeout_s

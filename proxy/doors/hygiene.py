@@ -9,7 +9,6 @@ of what came in: a sentence may end up in a log.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,7 +25,6 @@ _METHOD = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Za-z_]+")
 # RFC 9110 section 5: a token, a colon at once, then visible characters, spaces and tabs between them. obs-fold (a line
 # that begins with white space) has no name and so does not match.
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[\x21-\x7e\x80-\xff][\x20-\x7e\x80-\xff\t]*)?)")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 # One digit string, no sign, no leading zero (some readers take it for octal).
 _LENGTH = re.compile(r"0|[1-9][0-9]*")
 
@@ -65,7 +63,7 @@ def refuse_start(held: bytes, *, limits: Limits) -> Refused | None:
     """Why the beginning of a head, as far as it has come, can no longer become one that is taken."""
     if not 0x41 <= held[0] <= 0x5A:
         return _malformed("The connection does not begin with an HTTP method. Send plain HTTP/1.1 to this address.")
-    if _BARE_LF.search(held):
+    if _has_bare_lf(held):
         return _malformed("A line of the request head ends without CR. End each with CR LF.")
     line_end = held.find(b"\r\n")
     if line_end < 0:
@@ -102,7 +100,7 @@ def read_request_line(line: bytes, *, limits: Limits) -> tuple[str, str, int] | 
 
 def read_head(raw: bytes, *, limits: Limits) -> Head | Refused:
     """The parts of a whole head (first line to the empty line), or why it is refused."""
-    if _BARE_LF.search(raw):
+    if _has_bare_lf(raw):
         return _malformed("A line of the request head ends without CR. End each with CR LF.")
     first, *lines = raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
     line = read_request_line(first, limits=limits)
@@ -113,7 +111,11 @@ def read_head(raw: bytes, *, limits: Limits) -> Head | Refused:
     headers = _read_fields(lines)
     if isinstance(headers, Refused):
         return headers
-    return _refuse_repeats(headers) or _assemble(line, headers, limits)
+    return _assemble(line, headers, limits)
+
+
+def _has_bare_lf(raw: bytes) -> bool:
+    return raw.count(b"\n") != raw.count(b"\r\n")
 
 
 def _read_fields(lines: list[bytes]) -> list[tuple[str, str]] | Refused:
@@ -133,17 +135,15 @@ def _read_fields(lines: list[bytes]) -> list[tuple[str, str]] | Refused:
     return headers
 
 
-def _refuse_repeats(headers: list[tuple[str, str]]) -> Refused | None:
-    for name, count in Counter(name for name, _ in headers).items():
-        if count > 1 and (name in _ONCE or name.startswith("content-")):
-            return _malformed(f"The header {name} stands there {count} times. Send it once.")
-    return None
-
-
 def _assemble(line: tuple[str, str, int], headers: list[tuple[str, str]], limits: Limits) -> Head | Refused:
     fields: dict[str, str] = {}
     for name, value in headers:
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+        if name not in fields:
+            fields[name] = value
+        elif name in _ONCE or name.startswith("content-"):
+            return _malformed("A header that may stand there once, such as Authorization or Content-Type, is repeated.")
+        else:
+            fields[name] = f"{fields[name]}, {value}"
     nominated = _nominated(fields)
     refused = (
         _refuse_nomination(nominated)

@@ -1,6 +1,7 @@
 """How long a client waits, by what it announces, else by what its kind is known to bear.
 
-The figures by User-Agent are read timeouts measured with the real clients (docs/agents.md lists versions).
+The figures by User-Agent are read timeouts measured with the real clients: openai 3.52, anthropic 2.11, stripe 16.1,
+PyGithub 2.10, kubernetes 37, kubectl 1.32, boto3 1.44, mcp 2.3, aiohttp 3.14, httpx.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _TTL = re.compile(r"(?:^|;)\s*ttl=([0-9]{8}T[0-9]{6}Z)")
 
 def read_patience(fields: Mapping[str, str], *, now: float) -> Patience:
     """What the request headers (names in lower case) say about waiting. `now` in Unix seconds."""
-    preferences = [part.strip() for part in fields.get("prefer", "").split(",")]
+    preferences = [part.strip() for part in fields["prefer"].split(",")] if "prefer" in fields else []
     announced = [wait for wait in _announced(fields, preferences, now=now) if math.isfinite(wait) and wait >= 0]
     return Patience(
         wait_s=min(announced) if announced else _known(fields.get("user-agent", "")),
@@ -47,10 +48,10 @@ def _announced(fields: Mapping[str, str], preferences: list[str], *, now: float)
         if wait:
             yield float(wait[1])
     for name in ("x-stainless-read-timeout", "x-stainless-timeout"):
-        yield _seconds(fields.get(name, ""))
+        if name in fields:
+            yield _seconds(fields[name])
     # botocore says when it gives up, not how long it waits.
-    ttl = _TTL.search(fields.get("amz-sdk-request", ""))
-    if ttl:
+    if ttl := _TTL.search(fields.get("amz-sdk-request", "")):
         yield _moment(ttl[1]) - now
 
 

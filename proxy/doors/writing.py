@@ -7,10 +7,12 @@ cleanly when its source fails.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 
 from proxy.doors.arrival import Relay
 from proxy.doors.connection import Connection
@@ -104,7 +106,9 @@ async def _write_pieces(
         waiting = b""
     if announced is not None and written < announced:
         raise ConnectionAbortedError
-    await _send(waiting + (b"0\r\n\r\n" if chunked else b""), to=to)
+    ending = b"0\r\n\r\n" if chunked else waiting
+    if ending:
+        await _send(ending, to=to)
     return Written(keep_alive=keep_alive)
 
 
@@ -117,8 +121,9 @@ async def _send(data: bytes, *, to: Recipient) -> None:
     transport = to.connection.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError
-    if data:
-        transport.write(data)
+    transport.write(data)
+    if not to.connection.writing_paused:
+        return
     try:
         async with asyncio.timeout(to.stall_s):
             await to.connection.drained()
@@ -136,7 +141,12 @@ def _announced_length(headers: tuple[tuple[str, str], ...]) -> int | None:
 def _head(status: int, headers: tuple[tuple[str, str], ...], *, keep_alive: bool) -> bytes:
     lines = [f"HTTP/1.1 {status} {phrase(status)}", *(f"{name}: {value}" for name, value in headers)]
     if not any(name.lower() == "date" for name, _ in headers):
-        lines.append(f"Date: {formatdate(usegmt=True)}")
+        lines.append(f"Date: {_date(int(time.time()))}")
     if not keep_alive:
         lines.append("Connection: close")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
