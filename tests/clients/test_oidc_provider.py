@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -75,7 +76,8 @@ def npm_ci(programs: Path) -> None:
     except (OSError, subprocess.TimeoutExpired) as exc:
         unavailable(f"npm ci did not run: {type(exc).__name__}")
     if ran.returncode != 0:
-        unavailable(f"npm ci failed: {ran.stderr.strip()[-300:]}")
+        code = re.search(r"code (\w+)", ran.stderr)
+        unavailable(f"npm ci failed: {code[1] if code else ran.returncode}")
 
 
 @pytest.fixture(scope="module")

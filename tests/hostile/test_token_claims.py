@@ -80,6 +80,13 @@ async def test_the_kinds_of_real_issuers_are_taken(idp, verify, typ):
     assert (await verify(idp.settings()).agent(token)).agent == "corp:bot"
 
 
+async def test_a_look_alike_of_a_kind_is_another_kind(idp, verify):
+    """The Kelvin sign is a `k` in lower case."""
+    verifier = verify(idp.settings(token_types=("kind+jwt",)))
+    assert (await verifier.agent(idp.sign(idp.claims("bot", AGENTS), typ="Kind+jwt"))).agent == "corp:bot"
+    await assert_invalid(verifier, idp.sign(idp.claims("bot", AGENTS), typ="\u212aind+jwt"))
+
+
 async def test_an_issuers_list_of_kinds_is_kept_to(idp, verify):
     verifier = verify(idp.settings(token_types=("at+jwt",)))
     await assert_invalid(verifier, idp.sign(idp.claims("bot", AGENTS), typ="JWT"))
