@@ -59,7 +59,7 @@ class Gate:
         Never raises for what a caller, an upstream or an outage may cause; every such end is a recorded refusal.
         """
         try:
-            principal = await self.admission.admit(arrival.bearer)
+            principal = await self.admission.agent(arrival.bearer)
             call = name_call(arrival, principal, law=self.law.current, sample=self.sample(arrival.id))
             if isinstance(call, Refused):
                 return await self._turn_away(arrival, call.reason, call.detail, principal)
@@ -147,7 +147,7 @@ class Gate:
     async def status(self, bearer: BearerText | None, call: CallId) -> Answer:
         """The stored response, 202 while undecided, or the refusal. Another agent's call does not exist."""
         try:
-            principal = await self.admission.admit(bearer)
+            principal = await self.admission.agent(bearer)
             held = await self.store.read(call)
         except AssentryError as fault:
             return Refusal(reason=fault.reason, detail=fault.detail, call=call)

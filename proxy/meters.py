@@ -6,6 +6,8 @@ Labels come from closed lists or from the catalogue, never from a caller, so tha
 from __future__ import annotations
 
 from policy.electorate import Act
+from typing import assert_never
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from policy.call import Call
@@ -73,13 +75,7 @@ class Meters:
 
     def judged(self, call: Call, verdict: Verdict) -> None:
         """A call got its verdict."""
-        match verdict:
-            case Allow():
-                word, reason = "allow", Reason.PERMITTED
-            case Ask():
-                word, reason = "ask", Reason.NEEDS_APPROVAL
-            case Deny():
-                word, reason = "deny", verdict.reason
+        word, reason = _told(verdict)
         self._calls.labels(call.upstream, call.operation.name, word, reason.value).inc()
         if reason is Reason.POLICY_ERROR:
             self._policy_errors.inc()
@@ -132,3 +128,15 @@ class Meters:
     def text(self) -> bytes:
         """Everything, in the Prometheus text format."""
         return generate_latest(self.registry)
+
+
+def _told(verdict: Verdict) -> tuple[str, Reason]:
+    match verdict:
+        case Allow():
+            return "allow", Reason.PERMITTED
+        case Ask():
+            return "ask", Reason.NEEDS_APPROVAL
+        case Deny():
+            return "deny", verdict.reason
+        case _:
+            assert_never(verdict)

@@ -23,7 +23,7 @@ from typing import TypeVar
 from config import settings as config
 from connectors.sinks.port import Sink
 from policy.reasons import Reason
-from proxy.audit.chain import Entry
+from proxy.audit.chain import CHAIN_NAME, Entry
 from proxy.audit.keys import signing_key, veiling_key
 from proxy.audit.live import Follower, LiveFeed
 from proxy.audit.orphans import Finishing, adopt, mark_complete
@@ -32,7 +32,7 @@ from proxy.audit.redact import Redactor
 from proxy.audit.segments import Place
 from proxy.audit.shipper import Shipper
 from proxy.audit.spool import Disk, Spool, Written
-from proxy.errors import Outage
+from proxy.errors import OperatorFault, Outage
 
 _BATCH_RECORDS = 500
 _RETRY_S = 1.0
@@ -85,6 +85,8 @@ class Ledger:
         disk: Disk | None = None,
     ) -> None:
         """Makes or reads the keys in `directory`. Raises OSError and OperatorFault."""
+        if not CHAIN_NAME.fullmatch(worker):
+            raise OperatorFault(Reason.LEDGER_UNAVAILABLE, f"{worker!r} cannot be the name of a chain.")
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._settings = settings
         self._directory = directory
@@ -105,7 +107,7 @@ class Ledger:
         self._sync_news = asyncio.Event()
         self._closing = asyncio.Event()
         self._ended = asyncio.Event()
-        self._running = self._stalled = self._all_written = False
+        self._started = self._running = self._stalled = self._all_written = False
 
     @property
     def queued(self) -> int:
@@ -145,6 +147,7 @@ class Ledger:
 
         Raises OperatorFault or Outage when the chain cannot be opened; afterwards the disk's troubles are refusals.
         """
+        self._started = True
         try:
             await self._in(self._appender, lambda: self._spool.open(now=self._now(), disk=self._disk))
             self._shipper = self._shipper_of(self._spool)
@@ -167,7 +170,7 @@ class Ledger:
         """Everything queued is written and checkpointed, the chain is free. Records are refused from here on."""
         self._closing.set()
         self._news.set()
-        if self._running:
+        if self._started:
             await self._ended.wait()
         self._give_up("It is stopping.")
 

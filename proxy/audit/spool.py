@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from policy.reasons import Reason
 from proxy.audit import segments
-from proxy.audit.chain import CHAIN_NAME, Entry, Tip, root, string
+from proxy.audit.chain import Entry, Tip, root, string
 from proxy.audit.checkpoint import Checkpoint, origin, signed
 from proxy.audit.record import Kind
 from proxy.audit.recovery import last_checkpoint, recover
@@ -83,8 +83,6 @@ class Spool:
 
     def open(self, *, now: float, disk: Disk | None = None) -> None:
         """Takes the chain's lock, heals what a crash left, and stands ready. Raises OperatorFault, Outage."""
-        if not CHAIN_NAME.fullmatch(self.chain):
-            raise OperatorFault(Reason.LEDGER_UNAVAILABLE, f"{self.chain!r} cannot be the name of a chain.")
         self._disk = disk or self._disk
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

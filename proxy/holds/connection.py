@@ -152,7 +152,7 @@ class StoreConnection:
 
     async def close(self) -> None:
         """Closes every connection of the pool."""
-        await self._client.aclose()
+        await servers.close(self._client)
 
     async def check(self) -> None:
         """Returns when the server may keep holds: new enough, append-only file on, never evicting."""
@@ -198,12 +198,12 @@ class StoreConnection:
 
 def connect(store: settings.Store, *, url: str) -> StoreConnection:
     """A connection to the server, Sentinel group or cluster at `url`. Connects on first use."""
-    client = servers.client(url, timeout_s=store.timeout_s)
-    if store.replicas_to_ack and isinstance(client, RedisCluster):
+    if store.replicas_to_ack and servers.is_cluster(url):
         raise OperatorFault(
             Reason.STORE_UNAVAILABLE,
             "store.replicas_to_ack cannot be used with a cluster; set min-replicas-to-write on its nodes instead.",
         )
+    client = servers.client(url, timeout_s=store.timeout_s)
     return StoreConnection(
         client, namespace=store.namespace, timeout_s=store.timeout_s, replicas_to_ack=store.replicas_to_ack
     )
@@ -238,6 +238,6 @@ def _spelled_out(words: Command) -> Command:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (RedisError, OSError) as exc:  # a timeout is an OSError too
+    except servers.FAILURES as exc:
         log.warning("store did not answer", extra={"kind": type(exc).__name__})
         raise Outage(Reason.STORE_UNAVAILABLE, "The store did not answer. Nothing was sent; try again.") from exc

@@ -6,6 +6,7 @@ Which key they lie under and when they may be replaced is `proxy.holds.store`'s.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
@@ -35,11 +36,18 @@ class KeptResponse:
 def to_json(hold: Hold) -> bytes:
     """The hold as JSON. Raises CallerFault when the agent's text is not Unicode (a lone surrogate in a JSON escape)."""
     try:
-        return _HOLD.dump_json(hold)
+        return _HOLD.dump_json(hold, fallback=_as_dict, warnings="none")
     except PydanticSerializationError as exc:
         raise CallerFault(
             Reason.INPUT_UNREADABLE, "The call holds text that is not Unicode (half of a surrogate pair)."
         ) from exc
+
+
+def _as_dict(value: object) -> dict[object, object]:
+    # Mappings that are not dicts, such as read-only views.
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise BrokenPromise(Reason.INTERNAL, f"A hold contains a {type(value).__name__}, which cannot be stored.")
 
 
 def from_json(document: bytes) -> Hold:

@@ -87,7 +87,7 @@ class Release:
         current = self.law.current
         if not _is_what_was_approved(held, body):
             return self._denied(Reason.FINGERPRINT_CHANGED, "What is kept is not what was approved; it is not sent.")
-        if await self.denials.denied_now(held.call.principal):
+        if await self.denials.shut_out_now(held.call.principal):
             detail = "The agent, or someone it acts for, was shut out while the call was held."
             return self._denied(Reason.IDENTITY_REVOKED, detail)
         call = name_again(held.call, body, law=current)

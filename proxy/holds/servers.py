@@ -20,19 +20,26 @@ from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from policy.reasons import Reason
 from proxy.errors import OperatorFault, Outage
 
 log = logging.getLogger("assentry.holds")
 
+FAILURES: Final = (RedisError, RedisClusterException, OSError)
+"""What the client library raises. A timeout is an OSError; a cluster's own exception is, oddly, no RedisError."""
 _CONNECTIONS: Final = 64
-"""Per process. A command takes about 0.1 ms, so this bounds bursts, not throughput (speed.md, the store)."""
+"""Per process. A command takes about 0.1 ms, so this bounds bursts, not throughput."""
 _OLDEST: Final = 7
 """Script flags and effects replication as used here: Redis 7.0, Valkey 7.2."""
+
+
+def is_cluster(url: str) -> bool:
+    """Whether the URL names a cluster."""
+    return url.partition("://")[0].endswith("+cluster")
 
 
 def client(url: str, *, timeout_s: float) -> Redis | RedisCluster:
@@ -102,13 +109,21 @@ async def single(cluster: RedisCluster) -> Redis:
     """A plain client of any one node: what is published on one node of a cluster reaches all."""
     try:
         await cluster.initialize()
-    except (RedisError, OSError) as exc:
+    except FAILURES as exc:
         raise Outage(Reason.STORE_UNAVAILABLE, "The store did not answer.") from exc
     node = cluster.get_random_node()
     known = node.connection_kwargs
     login = {name: known[name] for name in ("username", "password") if name in known}
     scheme = "rediss" if issubclass(node.connection_class, SSLConnection) else "redis"
     return Redis.from_url(f"{scheme}://{node.host}:{node.port}", **_options(f"{scheme}://"), **login)
+
+
+async def close(store: Redis | RedisCluster) -> None:
+    """Closes every connection, also those to the Sentinels, which the library leaves open."""
+    await store.aclose()
+    if isinstance(store, Redis) and isinstance(store.connection_pool, SentinelConnectionPool):
+        for sentinel in store.connection_pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 async def check(store: Redis | RedisCluster, *, timeout_s: float) -> None:
@@ -120,7 +135,7 @@ async def check(store: Redis | RedisCluster, *, timeout_s: float) -> None:
         async with asyncio.timeout(timeout_s * 3):
             for node in await primaries(store):
                 await _check_node(node)
-    except (RedisError, OSError) as exc:
+    except FAILURES as exc:
         raise Outage(Reason.STORE_UNAVAILABLE, "The store did not answer the questions of the start-up check.") from exc
 
 

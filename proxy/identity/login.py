@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import aiohttp
-import orjson
 from authlib.common.security import generate_token
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
@@ -24,12 +23,13 @@ from policy.reasons import Reason
 from proxy.doors.arrival import BearerText
 from proxy.errors import IdentityFault, Outage
 from proxy.holds.connection import StoreConnection
+from proxy.identity.documents import LIMIT_BYTES
 from proxy.identity.issuers import KeySource
+from proxy.identity.jsontext import NotJson, json_object
 from proxy.identity.tokens import TokenVerifier
 
 _PENDING_S = 600
 _LIMIT_S = 10
-_MOST_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,7 @@ class Login:
         connection: StoreConnection,
     ) -> None:
         self._settings = settings
+        self.session_lifetime_s = settings.session_lifetime_s
         self._redirect_uri = redirect_uri
         self._keys = keys
         self._tokens = tokens
@@ -126,23 +127,25 @@ async def _posted(url: str, form: str, auth: aiohttp.BasicAuth | None) -> bytes:
             aiohttp.ClientSession(timeout=limit, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as session,
             session.post(url, data=form, headers=headers, auth=auth, allow_redirects=False) as answer,
         ):
-            body = await answer.content.read(_MOST_BYTES)
-            status = answer.status
+            status, body = answer.status, bytearray()
+            async for piece in answer.content.iter_any():
+                body += piece
+                if len(body) > LIMIT_BYTES:
+                    raise Outage(Reason.ISSUER_UNAVAILABLE, "The issuer's answer is too large.")
     except (TimeoutError, aiohttp.ClientError, OSError) as exc:
         raise Outage(Reason.ISSUER_UNAVAILABLE, "The issuer did not answer the exchange of the code.") from exc
     if status >= 500:
         raise Outage(Reason.ISSUER_UNAVAILABLE, "The issuer could not exchange the code.")
     if status != 200:
         raise IdentityFault(Reason.IDENTITY_INVALID, "The issuer refused the code. Begin the sign-in again.")
-    return body
+    return bytes(body)
 
 
 def _id_token(body: bytes) -> BearerText:
     try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
+        token = json_object(body).get("id_token")
+    except NotJson as exc:
         raise Outage(Reason.ISSUER_UNAVAILABLE, "The issuer's answer is not JSON.") from exc
-    token = answer.get("id_token") if isinstance(answer, dict) else None
     if not isinstance(token, str):
         raise IdentityFault(Reason.IDENTITY_INVALID, "The issuer sent no ID token; is `openid` among the scopes?")
     return BearerText(token)

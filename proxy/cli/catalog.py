@@ -1,0 +1,100 @@
+"""`assentry catalog`: operation catalogues, made and looked at without a running gate.
+
+Exit status 0: done, or the call is known; 1: the call is not in the catalogue; 2: the file cannot be read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from connectors.apis import writing
+from connectors.apis.catalogue import BUILTIN, Catalogue, load, shipped
+from connectors.apis.errors import CatalogueRefused
+from connectors.apis.matcher import Matcher
+from policy.operation import Operation
+
+app = typer.Typer(no_args_is_help=True, help="Operation catalogues: import, check, try, list.")
+
+FileArgument = Annotated[Path, typer.Argument(help="A catalogue, an OpenAPI document, or builtin:NAME.")]
+UpstreamOption = Annotated[str | None, typer.Option("--upstream", help="Name of the upstream. Default: the file's.")]
+
+
+@app.command("import")
+def import_(
+    spec: Annotated[Path, typer.Argument(help="OpenAPI 3.0 or 3.1 document: JSON or YAML, gzipped or not.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write. Default: to the screen.")
+    ] = None,
+    upstream: UpstreamOption = None,
+) -> None:
+    """Turn an OpenAPI document into a catalogue to edit."""
+    catalogue = _loaded(spec, upstream)
+    text = writing.written(catalogue.operations)
+    for note in catalogue.notes:
+        typer.echo(f"note: {note}", err=True)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        typer.echo(f"{output}: cannot be written ({type(exc).__name__})", err=True)
+        raise typer.Exit(2) from exc
+    typer.echo(f"{output}: {len(catalogue.operations)} operations")
+
+
+@app.command()
+def check(file: FileArgument, upstream: UpstreamOption = None) -> None:
+    """Read a catalogue and say what is wrong with it."""
+    catalogue = _loaded(file, upstream)
+    for note in catalogue.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"{file}: {len(catalogue.operations)} operations, labels {', '.join(sorted(catalogue.labels))}")
+
+
+@app.command()
+def match(
+    file: FileArgument,
+    method: Annotated[str, typer.Argument(help="GET, POST, ...")],
+    path: Annotated[str, typer.Argument(help="Raw path below the upstream's prefix, without the query.")],
+    upstream: UpstreamOption = None,
+) -> None:
+    """Say which operation a call is."""
+    catalogue = _loaded(file, upstream)
+    found = Matcher(catalogue.operations).match(method, path)
+    if found is None:
+        typer.echo(f"{catalogue.upstream}:unknown")
+        raise typer.Exit(1)
+    typer.echo(_line(found.operation))
+    for name, value in found.captured:
+        typer.echo(f"  {name} = {value}")
+
+
+@app.command()
+def ls(
+    file: Annotated[Path | None, typer.Argument(help="Absent: the shipped catalogues.")] = None,
+    upstream: UpstreamOption = None,
+) -> None:
+    """List operations."""
+    files = [file] if file else [Path(f"{BUILTIN}{name}") for name in shipped()]
+    for one in files:
+        for operation in _loaded(one, upstream).operations:
+            typer.echo(_line(operation))
+
+
+def _loaded(file: Path, upstream: str | None) -> Catalogue:
+    name = upstream or file.name.removeprefix(BUILTIN).partition(".")[0]
+    try:
+        return load(file, upstream=name)
+    except CatalogueRefused as exc:
+        for problem in exc.problems:
+            typer.echo(str(problem), err=True)
+        raise typer.Exit(2) from exc
+
+
+def _line(one: Operation) -> str:
+    classes = ",".join(sorted(one.classes))
+    return f"{one.name}  {one.method} {one.template}  {one.tier.value}  {classes}"

@@ -1,0 +1,192 @@
+"""The demo: an issuer, two fake APIs, the gate with everything embedded, and an agent that needs your assent.
+
+Everything is the real thing but the issuer and the APIs: the same settings file, loader and wiring as in production.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from config.load import load
+from policy.principal import Identity
+from proxy.demo.issuer import DemoAgent, DemoIssuer, DemoPerson
+from proxy.demo.upstreams import DemoUpstreams
+from proxy.wiring import Running, running
+
+_PORTS = {"agents": 8400, "approvers": 8401, "operators": 8402, "issuer": 8403, "upstreams": 8404}
+_PEOPLE = (
+    DemoPerson(
+        subject="ann", name="Ann", groups=("finance-leads", "auditors"), about="Finance lead: may approve refunds."
+    ),
+    DemoPerson(subject="ben", name="Ben", groups=("finance-leads",), about="Finance lead: the second pair of eyes."),
+    DemoPerson(
+        subject="olga",
+        name="Olga",
+        groups=("finance-leads", "operators"),
+        about="Finance lead too, but she owns the agent: four eyes refuse her.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """A running demo."""
+
+    folder: Path
+    issuer: DemoIssuer
+    upstreams: DemoUpstreams
+    gate: Running
+    agent_key: str
+    agent_token: str
+
+
+@asynccontextmanager
+async def demo(folder: Path, *, ports: dict[str, int] | None = None) -> AsyncIterator[Demo]:
+    """A demo that keeps its files in `folder` and runs until the block ends. Ports 0 are any free ones."""
+    chosen = ports if ports is not None else {name: _free(port) for name, port in _PORTS.items()}
+    upstreams = DemoUpstreams(stripe_key=f"sk_demo_{secrets.token_hex(12)}", openai_key=secrets.token_hex(16))
+    issuer = _issuer(chosen["approvers"])
+    await issuer.start(port=chosen["issuer"])
+    await upstreams.start(port=chosen["upstreams"])
+    try:
+        settings = _written(folder, issuer, upstreams, chosen)
+        async with running(load(settings, environ={})) as gate:
+            _, key = await gate.agent_keys.issue(
+                Identity("demo:billing-bot"),
+                owner=Identity("demo:olga"),
+                groups=frozenset({"billing-agents"}),
+                lifetime_s=24 * 3600,
+                note="demo",
+            )
+            token = issuer.agent_token("billing-bot")
+            yield Demo(folder=folder, issuer=issuer, upstreams=upstreams, gate=gate, agent_key=key, agent_token=token)
+    finally:
+        await upstreams.stop()
+        await issuer.stop()
+
+
+async def run(folder: Path, *, agent: bool) -> None:
+    """Run until interrupted, say what to do, and show what happens."""
+    async with demo(folder) as live:
+        _say(_WELCOME.format(**_facts(live)))
+        if agent:
+            await _run_agent(live)
+            _say("\nWhat the payment API received:")
+            payments = [one for one in live.upstreams.received if one.target.startswith("/stripe/")]
+            _say("\n".join(f"  {one.method} {one.target} {one.body.decode()}" for one in payments) or "  nothing")
+            _say(f"Verify the ledger:  assentry audit verify {live.folder / 'state' / 'ledger'}")
+        _say("The demo goes on until you press Ctrl-C.")
+        await asyncio.Event().wait()
+
+
+async def _run_agent(live: Demo) -> None:
+    environ = {
+        **os.environ,
+        "DEMO_GATE": live.gate.agents_url,
+        "DEMO_TOKEN": live.agent_token,
+        "DEMO_KEY": live.agent_key,
+    }
+    agent = await asyncio.create_subprocess_exec(sys.executable, "-m", "proxy.demo.agent", env=environ)
+    try:
+        await agent.wait()
+    finally:
+        if agent.returncode is None:
+            agent.terminate()
+
+
+def _issuer(approvers: int) -> DemoIssuer:
+    agents = (
+        DemoAgent(client_id="billing-bot", secret=secrets.token_hex(16), owner="olga", groups=("billing-agents",)),
+        DemoAgent(client_id="research-bot", secret=secrets.token_hex(16), owner="ann", groups=("research-agents",)),
+    )
+    return DemoIssuer(
+        people={person.subject: person for person in _PEOPLE},
+        agents={agent.client_id: agent for agent in agents},
+        people_audience="assentry-people",
+        agents_audience="assentry-agents",
+        client_id="assentry-console",
+        redirect_uris=(f"http://127.0.0.1:{approvers}/signed-in",),
+        demo=True,
+    )
+
+
+def _written(folder: Path, issuer: DemoIssuer, upstreams: DemoUpstreams, ports: dict[str, int]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with as_file(files("proxy.demo") / "files") as shipped:
+        for name in ("policies", "catalogues"):
+            # What somebody changed while trying the demo stays.
+            if not (folder / name).exists():
+                shutil.copytree(shipped / name, folder / name)
+        template = (shipped / "assentry.yaml").read_text("utf-8")
+    settings = folder / "assentry.yaml"
+    settings.write_text(template.format(**{**ports, "issuer": issuer.url, "upstreams": upstreams.url}), "utf-8")
+    _secret(folder / "secrets" / "stripe", upstreams.stripe_key)
+    _secret(folder / "secrets" / "openai", upstreams.openai_key)
+    for person in issuer.people:
+        _secret(folder / "tokens" / person, issuer.person_token(person))
+    return settings
+
+
+def _secret(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _free(port: int) -> int:
+    """The port, or another free one where it is taken."""
+    for wanted in (port, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    return port
+
+
+def _facts(live: Demo) -> dict[str, object]:
+    return {
+        "console": live.gate.approvers_url,
+        "agents": live.gate.agents_url,
+        "metrics": f"{live.gate.operators_url}/metrics",
+        "received": f"{live.upstreams.url}/received",
+        "folder": live.folder,
+        "bundle": live.gate.reload.standing.digest[:12] if live.gate.reload.standing else "",
+    }
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+_WELCOME = """
+Assentry demo: an agent is about to ask for refunds, and you decide.
+
+  1. Open   {console}   and sign in as Ann (one click).
+  2. Approve the refund of 250.00 EUR: the agent below goes on at once.
+  3. The refund of 2,500.00 EUR needs two people: Ann, then Ben (sign out, sign in as Ben).
+     Olga is refused: she owns the agent.
+
+  Without a browser, in another terminal in this folder:
+     export PATH="$PWD/.venv/bin:$PATH" ASSENTRY_URL={console} ASSENTRY_TOKEN_FILE={folder}/tokens/ann
+     assentry holds ls
+     assentry holds approve ID
+
+  Agents' door  {agents}      metrics  {metrics}
+  What the payment API received  {received}
+  The law in force ({bundle}), yours to edit  {folder}/policies/payments.cedar
+"""

@@ -1,0 +1,151 @@
+"""The approvers' door: its own listener and origin, the API and the console behind one front check.
+
+Decides only what is not for this door at all: another host, another origin, a body without end. Every failure inside
+becomes a problem document (RFC 9457) or a page that says what happened.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from policy.reasons import Reason
+from proxy.doors.api import Api
+from proxy.doors.openapi import document
+from proxy.doors.replies import click_status, phrase
+from proxy.errors import AssentryError, BrokenPromise, CallerFault
+
+_log = logging.getLogger("assentry.approvers")
+_MOST_BYTES = 64 * 1024
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+
+class Pages(Protocol):
+    """Pages beside the API: the console."""
+
+    def mount(self, app: web.Application) -> None:
+        """Add the routes of the pages."""
+
+    def failed(self, fault: AssentryError) -> web.Response:
+        """A failure as a page."""
+
+
+class ApproversDoor:
+    """Serves the approvers' API, its description, and whatever is mounted."""
+
+    def __init__(self, *, host: str, port: int, public_url: str, api: Api, pages: Pages | None = None) -> None:
+        self._host = host
+        self._port = port
+        self._public_url = public_url.rstrip("/")
+        self._api = api
+        self._pages = pages
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens, once started."""
+        bound = self._runner.addresses[0] if self._runner else (self._host, self._port)
+        return bound[0], bound[1]
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        app = web.Application(
+            middlewares=[_middleware(self._front), _middleware(self._failures)], client_max_size=_MOST_BYTES
+        )
+        for route in self._api.routes():
+            app.router.add_route(route.method, route.path, self._api.handler(route))
+        app.router.add_get("/openapi.json", self._description)
+        if self._pages is not None:
+            self._pages.mount(app)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+
+    async def stop(self, *, within_s: float = 5) -> None:
+        """Stop listening; streams are ended after `within_s`."""
+        if self._runner is not None:
+            self._runner._shutdown_timeout = within_s  # noqa: SLF001 - the runner takes it at construction only
+            await self._runner.cleanup()
+
+    async def _description(self, _: web.Request) -> web.Response:
+        described = document(self._api.routes(), server=self._public_url, version=version("assentry"))
+        return web.Response(body=orjson.dumps(described), content_type="application/json")
+
+    async def _front(self, asked: web.Request, handler: Handler) -> web.StreamResponse:
+        # Another host name is another origin, and a way past it is DNS rebinding.
+        if asked.host not in self._hosts():
+            answer: web.StreamResponse = problem(Reason.UNKNOWN_HOST, "This address is not served here.")
+        else:
+            answer = await handler(asked)
+        if not answer.prepared:
+            for name, value in {"Content-Security-Policy": _POLICY, **_HEADERS}.items():
+                answer.headers.setdefault(name, value)
+        return answer
+
+    async def _failures(self, asked: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(asked)
+        except AssentryError as fault:
+            return self._failed(asked, fault)
+        except web.HTTPRequestEntityTooLarge:
+            return problem(Reason.BODY_TOO_LARGE, f"The body is larger than {_MOST_BYTES} bytes.")
+        except web.HTTPMethodNotAllowed as refused:
+            answer = problem(Reason.METHOD_NOT_ALLOWED, "This path does not take this method.")
+            answer.headers["Allow"] = ", ".join(sorted(refused.allowed_methods))
+            return answer
+        except web.HTTPNotFound:
+            return self._failed(asked, CallerFault(Reason.NO_SUCH_HOLD, "There is nothing at this path."))
+        except web.HTTPException:
+            raise
+        except Exception as fault:  # noqa: BLE001 - the door of the approvers: refuse, and report once
+            _log.error("a click could not be taken: %s", type(fault).__name__, exc_info=fault)
+            broken = BrokenPromise(Reason.INTERNAL, "Something is wrong with the gate. Nothing was decided; try again.")
+            return self._failed(asked, broken)
+
+    def _failed(self, asked: web.Request, fault: AssentryError) -> web.Response:
+        if self._pages is not None and "text/html" in asked.headers.get("Accept", ""):
+            return self._pages.failed(fault)
+        return problem(fault.reason, fault.detail)
+
+    def _hosts(self) -> frozenset[str]:
+        host, port = self.address
+        return frozenset({urlsplit(self._public_url).netloc, f"{host}:{port}", f"localhost:{port}"})
+
+
+def _middleware(step: Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]) -> Middleware:
+    @web.middleware
+    async def wrapped(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await step(request, handler)
+
+    return wrapped
+
+
+def problem(reason: Reason, detail: str) -> web.Response:
+    """A refusal as a problem document."""
+    status = click_status(reason)
+    said = {
+        "type": f"urn:assentry:problem:{reason.value}",
+        "title": phrase(status),
+        "status": status,
+        "detail": detail,
+        "reason": reason.value,
+    }
+    headers = {"WWW-Authenticate": 'Bearer realm="approvers"'} if status == 401 else {}
+    return web.Response(
+        status=status, body=orjson.dumps(said), content_type="application/problem+json", headers=headers
+    )

@@ -1,0 +1,237 @@
+"""Policy files into a bundle, proved harmless before it is used.
+
+Reads the shipped policies and those of the settings; what they mean is `policy.bundle`'s. Text that could end the
+process is first compiled in a child, and at start the engine shows that it refuses what it must.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+
+from config import settings as config
+from connectors.apis import catalogue
+from connectors.apis.catalogue import Catalogue
+from policy import bundle as law
+from policy.attempt import Act
+from policy.bundle import Bundle, Source
+from policy.call import Call, CallId, Input, Resource, Target
+from policy.engine import Engine
+from policy.errors import BundleRefused, Problem
+from policy.operation import Operation, OperationClass, unknown
+from policy.principal import Identity, Principal
+from policy.reasons import Reason
+from policy.verdict import Allow, Ask, Deny, Verdict
+from proxy.errors import BrokenPromise
+
+SHIPPED = "assentry/base.cedar"
+"""What the shipped policies are called in problems and explanations."""
+
+
+def compile_bundle(
+    settings: config.Policy,
+    *,
+    operations: Sequence[Operation],
+    groups: Mapping[str, config.Group],
+    labels: Iterable[str],
+) -> Bundle:
+    """The bundle of the settings' policy files. Raises BundleRefused with every problem found.
+
+    For text that nobody has compiled here before, `compile_in_child` comes first.
+    """
+    return _text(settings, operations=operations, groups=groups, labels=labels).compile()
+
+
+def compile_in_child(
+    settings: config.Policy,
+    *,
+    operations: Sequence[Operation],
+    groups: Mapping[str, config.Group],
+    labels: Iterable[str],
+    limit_s: float = 60,
+) -> Bundle:
+    """The same bundle, compiled in a child process first, because policy text can end the process that compiles it.
+
+    Blocks for as long as the compilation takes, `limit_s` at most: call it in a thread. Raises BundleRefused, also
+    where the child did not survive or did not finish.
+    """
+    text = _text(settings, operations=operations, groups=groups, labels=labels)
+    child = multiprocessing.get_context("spawn").Process(target=_rehearse, args=(text,), daemon=True)
+    child.start()
+    child.join(limit_s)
+    if child.is_alive():
+        child.kill()
+        child.join()
+        raise _refused(f"compiling the policies took longer than {limit_s:g} s")
+    if child.exitcode != 0:
+        raise _refused(f"compiling the policies ends the process (exit status {child.exitcode}): too deeply nested?")
+    return text.compile()
+
+
+def read_catalogues(upstreams: Iterable[config.Upstream]) -> tuple[Catalogue, ...]:
+    """The catalogue of each upstream, empty where it has none. Raises CatalogueRefused."""
+    return tuple(
+        catalogue.load(upstream.catalogue, upstream=upstream.name)
+        if upstream.catalogue is not None
+        else catalogue.empty(upstream.name)
+        for upstream in upstreams
+    )
+
+
+def operations_of(catalogues: Iterable[Catalogue]) -> tuple[Operation, ...]:
+    """Every operation that a policy may name: the catalogues', and each upstream's unknown one."""
+    return tuple(one for each in catalogues for one in (*each.operations, unknown(each.upstream, "*")))
+
+
+def labels_of(catalogues: Iterable[Catalogue]) -> frozenset[str]:
+    """Every label that a policy may name."""
+    return frozenset(label for each in catalogues for label in each.labels)
+
+
+def self_test(engine: Engine) -> None:
+    """Returns if the engine refuses what it must. Raises BrokenPromise otherwise: then nothing may be served.
+
+    Runs in a thread like those of the server, because on a small stack Cedar skips policies that match; the policies
+    of `engine` are prepared there too, for the same reason.
+    """
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        failure = threads.submit(_failure, engine).result()
+    if failure is not None:
+        raise BrokenPromise(Reason.POLICY_ERROR, failure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Text:
+    """All that a bundle is made of; travels to the child as it is."""
+
+    sources: tuple[Source, ...]
+    operations: tuple[Operation, ...]
+    groups: dict[str, int]
+    labels: frozenset[str]
+
+    def compile(self) -> Bundle:
+        return law.build(self.sources, operations=self.operations, groups=self.groups, labels=self.labels)
+
+
+def _text(
+    settings: config.Policy,
+    *,
+    operations: Sequence[Operation],
+    groups: Mapping[str, config.Group],
+    labels: Iterable[str],
+) -> _Text:
+    return _Text(
+        sources=_sources(settings),
+        operations=tuple(operations),
+        groups={name: group.quorum for name, group in groups.items()},
+        labels=frozenset(labels),
+    )
+
+
+def _sources(settings: config.Policy) -> tuple[Source, ...]:
+    """The shipped policies first, then the files in the order of the settings, those of a folder by name."""
+    shipped = files("policy").joinpath("cedar", "base.cedar").read_text("utf-8")
+    sources = [Source(file=SHIPPED, text=shipped)] if settings.base else []
+    problems: list[Problem] = []
+    for path in settings.files:
+        found = sorted(path.glob("*.cedar")) if path.is_dir() else [path]
+        if not found:
+            problems.append(_problem(str(path), "there is no *.cedar file in this folder"))
+        for file in found:
+            try:
+                sources.append(Source(file=str(file), text=file.read_text("utf-8")))
+            except OSError as unreadable:
+                problems.append(_problem(str(file), f"cannot be read: {unreadable.strerror}"))
+            except UnicodeDecodeError:
+                problems.append(_problem(str(file), "is not UTF-8 text"))
+    if problems:
+        raise BundleRefused(tuple(problems))
+    return tuple(sources)
+
+
+def _rehearse(text: _Text) -> None:
+    """Compiles the text and prepares every slice in a thread of the child. A refusal is not a crash: exit status 0."""
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        try:
+            threads.submit(lambda: _prepare(text.compile())).result()
+        except BundleRefused:
+            return
+
+
+def _prepare(bundle: Bundle) -> None:
+    for name in bundle.operations:
+        bundle.slice(name)
+    for act in Act:
+        bundle.review(act)
+
+
+def _refused(message: str) -> BundleRefused:
+    return BundleRefused((_problem("policies", message),))
+
+
+def _problem(file: str, message: str) -> Problem:
+    return Problem(file=file, line=1, column=1, message=message)
+
+
+_CANARY = """
+@id("grant") permit (principal is Agent, action, resource);
+@id("group") forbid (principal is Agent, action in Action::"destructive", resource);
+@id("overflow") forbid (principal is Agent, action == Action::"self:overflow", resource)
+when { context.req.bodyLength * 9223372036854775807 > 0 };
+@id("gate") @hold("self") forbid (principal is Agent, action in Action::"money", resource)
+unless { context.approvals.count >= 1 };
+"""
+
+
+def _failure(engine: Engine) -> str | None:
+    """What the engine gets wrong, as a sentence; None if it gets everything right."""
+    operations = {
+        "self:plain": OperationClass.READ,
+        "self:delete": OperationClass.DESTRUCTIVE,
+        "self:overflow": OperationClass.READ,
+        "self:pay": OperationClass.MONEY,
+    }
+    named = {name: _operation(name, kind) for name, kind in operations.items()}
+    canary = Engine(
+        law.build([Source(file="self-test", text=_CANARY)], operations=[*named.values()], groups={}, labels=frozenset())
+    )
+    expectations: tuple[tuple[str, Callable[[Verdict], bool], str], ...] = (
+        ("self:plain", lambda said: isinstance(said, Allow), "a granted call is not allowed"),
+        ("self:delete", lambda said: _denied(said, Reason.FORBIDDEN), "a prohibition on an action group does not act"),
+        ("self:overflow", lambda said: _denied(said, Reason.POLICY_ERROR), "a policy that errors does not deny"),
+        ("self:pay", lambda said: isinstance(said, Ask), "a gate does not ask"),
+    )
+    for name, right, failure in expectations:
+        if not right(canary.judge(_call(named[name]), now=0)):
+            return f"The policy engine failed its self-test: {failure}."
+    _prepare(engine.bundle)
+    return None
+
+
+def _denied(verdict: Verdict, reason: Reason) -> bool:
+    return isinstance(verdict, Deny) and verdict.reason is reason
+
+
+def _operation(name: str, kind: OperationClass) -> Operation:
+    return Operation(name=name, upstream="self", method="GET", template="/", classes=frozenset({kind}))
+
+
+def _call(operation: Operation) -> Call:
+    return Call(
+        id=CallId("call_self"),
+        upstream="self",
+        environment="test",
+        target=Target(method="GET", path="/"),
+        body_digest="",
+        body_length=2,
+        operation=operation,
+        input=Input(),
+        resource=Resource(kind="self", id="self/self/1"),
+        principal=Principal(agent=Identity("self:agent"), expires_at=1),
+        peer="127.0.0.1",
+        sample=0,
+        received_at=0,
+    )

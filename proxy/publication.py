@@ -1,0 +1,92 @@
+"""Puts policies and catalogues in force: read, compiled, proved harmless, swapped as one.
+
+When a publication is tried is `proxy.reload`'s decision; what is wrong with a policy is `policy.bundle`'s. A
+publication that is refused changes nothing but the ledger, which says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from config.settings import Settings, Upstream
+from connectors.apis.catalogue import Catalogue, empty, load
+from connectors.apis.errors import CatalogueRefused
+from connectors.apis.naming import Namer
+from policy.engine import Engine
+from policy.errors import BundleRefused
+from policy.operation import unknown
+from policy.reasons import Reason
+from proxy import lawbook
+from proxy.audit import record
+from proxy.audit.ledger import Durability, Ledger
+from proxy.errors import BrokenPromise, OperatorFault
+from proxy.holds.counters import Counters
+from proxy.law import InForce, Law
+
+
+class Publication:
+    """What is in force, and how to replace it."""
+
+    def __init__(
+        self, settings: Settings, *, counters: Counters, ledger: Ledger, now: Callable[[], float] = time.time
+    ) -> None:
+        self._settings = settings
+        self._counters = counters
+        self._ledger = ledger
+        self._now = now
+        self._law: Law | None = None
+
+    @property
+    def law(self) -> Law:
+        """The law, once something is in force."""
+        if self._law is None:
+            raise BrokenPromise(Reason.INTERNAL, "Nothing is in force yet.")
+        return self._law
+
+    async def publish(self) -> str:
+        """The digest of what is in force now. What is not good raises OperatorFault and changes nothing."""
+        try:
+            in_force = await asyncio.to_thread(self._compiled)
+        except BundleRefused as refused:
+            await self._refused(refused)
+            raise OperatorFault(Reason.POLICY_ERROR, f"The policies are refused: {refused}") from refused
+        except CatalogueRefused as refused:
+            raise OperatorFault(Reason.POLICY_ERROR, f"A catalogue is refused: {refused}") from refused
+        digest = in_force.engine.bundle.digest
+        await self._ledger.record(record.published(digest), Durability.SYNCED)
+        if self._law is None:
+            self._law = Law(in_force, counters=self._counters, now=self._now)
+        else:
+            self._law.current = in_force
+        return digest
+
+    async def _refused(self, refused: BundleRefused) -> None:
+        standing = self._law.current.engine.bundle.digest if self._law else ""
+        await self._ledger.record(record.published(standing, refused.problems), Durability.WRITTEN)
+
+    def _compiled(self) -> InForce:
+        limits = self._settings.limits
+        catalogues = {upstream.name: _catalogue(upstream) for upstream in self._settings.upstreams}
+        operations = [operation for one in catalogues.values() for operation in one.operations]
+        operations += [unknown(name, "") for name in catalogues]
+        labels = frozenset(label for one in catalogues.values() for label in one.labels)
+        bundle = lawbook.compile_in_child(
+            self._settings.policy, operations=operations, groups=self._settings.groups, labels=labels
+        )
+        engine = Engine(bundle)
+        lawbook.self_test(engine)
+        return InForce(
+            engine=engine,
+            namers={
+                name: Namer(one, scan_bytes=limits.scan_bytes, json_depth=limits.json_depth)
+                for name, one in catalogues.items()
+            },
+            environments={upstream.name: upstream.environment for upstream in self._settings.upstreams},
+            published_at=self._now(),
+        )
+
+
+def _catalogue(upstream: Upstream) -> Catalogue:
+    return load(upstream.catalogue, upstream=upstream.name) if upstream.catalogue else empty(upstream.name)

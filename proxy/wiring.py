@@ -1,0 +1,370 @@
+"""Settings into a running system: the only place where adapters are made, and the owner of every background task.
+
+Order of start: what everything needs first (store, ledger), then the law, then who may come in, then the doors. Order
+of stop: no new calls, then what is being sent, then clocks and watchers, then the ledger, then the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import assert_never
+
+from config.load import Loaded, load
+from config.settings import FileSink, RedisStreamSink, Settings, SignIn, Sink, StdoutSink
+from connectors.sinks.file import AppendedFile
+from connectors.sinks.port import Sink as SinkPort
+from connectors.sinks.redis_stream import RedisStream
+from connectors.sinks.stdout import StandardOutput
+from policy.call import CallId
+from policy.reasons import Reason
+from proxy.audit.keys import veiling_key
+from proxy.audit.ledger import Ledger
+from proxy.console.pages import Console
+from proxy.desk import Desk
+from proxy.doors.agents import AgentsDoor
+from proxy.doors.api import Api
+from proxy.doors.approvers import ApproversDoor
+from proxy.doors.operators import OperatorsDoor
+from proxy.errors import OperatorFault, Outage
+from proxy.gate import Gate
+from proxy.holds.connection import StoreConnection, connect
+from proxy.holds.counters import Counters
+from proxy.holds.embedded import EmbeddedValkey
+from proxy.holds.expiry import Expiry
+from proxy.holds.opening import Opening
+from proxy.holds.release import Release
+from proxy.holds.sealing import sealer
+from proxy.holds.store import HoldStore
+from proxy.holds.waiting import Waiting
+from proxy.holds.wakeups import Wakeups
+from proxy.identity.admission import Admission
+from proxy.identity.agent_keys import AgentKeys
+from proxy.identity.denials import Denials
+from proxy.identity.issuers import KeySource
+from proxy.identity.login import Login
+from proxy.identity.people import People
+from proxy.identity.sessions import Sessions
+from proxy.identity.tokens import TokenVerifier
+from proxy.ids import new_call_id
+from proxy.law import Law
+from proxy.meters import Meters
+from proxy.publication import Publication
+from proxy.reload import Reload, Watch
+from proxy.tasks import Tasks
+from proxy.upstream.credentials import Credentials
+from proxy.upstream.routes import Routes
+from proxy.upstream.sender import Sender
+
+_GAUGES_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A running system, for whoever started it."""
+
+    settings: Settings
+    agents_url: str
+    approvers_url: str
+    operators_url: str
+    agent_keys: AgentKeys
+    reload: Reload
+    store: HoldStore
+    ledger: Ledger
+
+
+@asynccontextmanager
+async def running(loaded: Loaded) -> AsyncIterator[Running]:
+    """The system of these settings, serving until the block ends.
+
+    Raises OperatorFault when it cannot start, and Outage when the store cannot be reached.
+    """
+    async with asyncio.TaskGroup() as group, AsyncExitStack() as closing:
+        assembly = _Assembly(loaded, group, closing)
+        await assembly.keep()
+        await assembly.publish()
+        await assembly.admit()
+        assembly.send()
+        await assembly.open_doors()
+        yield assembly.running()
+
+
+class _Assembly:
+    """Parts in the order in which they are made; each step may use what the steps before it made."""
+
+    connection: StoreConnection
+    store: HoldStore
+    wakeups: Wakeups
+    counters: Counters
+    ledger: Ledger
+    law: Law
+    reload: Reload
+    issuers: KeySource
+    tokens: TokenVerifier
+    agent_keys: AgentKeys
+    denials: Denials
+    people: People
+    admission: Admission
+    sender: Sender
+    release: Release
+    desk: Desk
+    gate: Gate
+    agents: AgentsDoor
+    approvers: ApproversDoor
+    operators: OperatorsDoor
+
+    def __init__(self, loaded: Loaded, group: asyncio.TaskGroup, closing: AsyncExitStack) -> None:
+        self._loaded = loaded
+        self.settings = loaded.settings
+        self._group = group
+        self._closing = closing
+        self.meters = Meters()
+        self.tasks = Tasks(group)
+        self.ledger_directory = self.settings.ledger.directory or self.settings.data / "ledger"
+
+    async def keep(self) -> None:
+        """The store and the ledger, on which everything rests."""
+        url = self.settings.store.url or await self._embedded()
+        self.connection = connect(self.settings.store, url=url)
+        self._closing.push_async_callback(self.connection.close)
+        await self.connection.check()
+        seal = sealer(self.settings.store, data=self.settings.data)
+        self.store = HoldStore(self.connection, sealer=seal, holds=self.settings.holds)
+        await self.store.rebuild_indexes()
+        self.wakeups, self.counters = Wakeups(self.connection), Counters(self.connection)
+        self.ledger = self._ledger()
+        self._closing.push_async_callback(self.ledger.close)
+        self._group.create_task(self.ledger.run(), name="ledger")
+        self._loop("wakeups", self.wakeups.run())
+        self._loop("gauges", self._gauges())
+
+    async def _embedded(self) -> str:
+        server = EmbeddedValkey(self.settings.data)
+        url = await server.start()
+        self._closing.push_async_callback(server.stop)
+        self._group.create_task(server.run(), name="embedded store")
+        return url
+
+    def _ledger(self) -> Ledger:
+        try:
+            self.ledger_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sinks = {f"{n}-{sink.kind}": self._sink(sink) for n, sink in enumerate(self.settings.ledger.sinks)}
+            return Ledger(self.settings.ledger, directory=self.ledger_directory, worker=_worker(), sinks=sinks)
+        except OSError as exc:
+            detail = f"The ledger cannot be kept in {str(self.ledger_directory)!r}: {exc.strerror}."
+            raise OperatorFault(Reason.LEDGER_UNAVAILABLE, detail) from exc
+
+    def _sink(self, sink: Sink) -> SinkPort:
+        limit_s = self.settings.store.timeout_s
+        match sink:
+            case StdoutSink():
+                return StandardOutput(timeout_s=limit_s)
+            case FileSink():
+                return AppendedFile(sink.path)
+            case RedisStreamSink():
+                url = sink.url or self.settings.store.url
+                if url is None:
+                    detail = "A redis-stream sink needs its own `url` when the store is embedded."
+                    raise OperatorFault(Reason.LEDGER_UNAVAILABLE, detail)
+                return RedisStream(url=url, stream=sink.stream, max_length=sink.max_length, timeout_s=limit_s)
+            case _:
+                assert_never(sink)
+
+    async def publish(self) -> None:
+        """The law, and the watcher that replaces it."""
+        publication = Publication(self.settings, counters=self.counters, ledger=self.ledger)
+        catalogues = (upstream.catalogue for upstream in self.settings.upstreams)
+        content = (*self.settings.policy.files, *(path for path in catalogues if path and path.exists()))
+        file = self._loaded.file
+        self.reload = Reload(
+            publication.publish,
+            running=self._loaded,
+            reread=lambda: load(file, environ=os.environ),
+            watch=Watch(content=content),
+            now=time.time,
+            published=self.meters.published,
+        )
+        await self.reload.first()
+        self.law = publication.law
+        self._loop("reload", self.reload.run())
+
+    async def admit(self) -> None:
+        """Who may come in."""
+        settings = self.settings
+        self.issuers = KeySource(settings.issuers, alarm=lambda issuer, _: self.meters.issuer_alarm(issuer))
+        self._closing.push_async_callback(self.issuers.close)
+        self.tokens = TokenVerifier(settings.issuers, self.issuers)
+        self.agent_keys = AgentKeys(self.connection)
+        self.denials = Denials(self.connection)
+        await self.denials.refresh()
+        self.people = People(
+            self.connection, groups=settings.groups, max_age_s=settings.person_max_age_s, denials=self.denials
+        )
+        self.admission = Admission(tokens=self.tokens, keys=self.agent_keys, denials=self.denials, people=self.people)
+        self._loop("issuers", self.issuers.run())
+        self._loop("denials", self.denials.run())
+
+    def send(self) -> None:
+        """The two stories, and the clocks between them."""
+        holds = self.settings.holds
+        upstreams = {upstream.name: upstream for upstream in self.settings.upstreams}
+        credentials = Credentials()
+        self.sender = Sender(upstreams, credentials=credentials)
+        self._closing.push_async_callback(self.sender.close)
+        self._closing.push_async_callback(credentials.close)
+        self.release = Release(
+            replica=f"{_worker()}-{secrets.token_hex(4)}",
+            store=self.store,
+            law=self.law,
+            people=self.people,
+            denials=self.denials,
+            ledger=self.ledger,
+            sender=self.sender,
+            meters=self.meters,
+            tasks=self.tasks,
+            exchange_limit_s=max((upstream.total_timeout_s for upstream in upstreams.values()), default=0),
+            keep_response_bytes=holds.keep_response_bytes,
+        )
+        self.desk = Desk(law=self.law, store=self.store, people=self.people, ledger=self.ledger, meters=self.meters)
+        expiry = Expiry(
+            store=self.store,
+            release=self.release,
+            ledger=self.ledger,
+            meters=self.meters,
+            detached_after_s=holds.detached_after_s,
+        )
+        self._loop("expiry", expiry.run())
+
+    async def open_doors(self) -> None:
+        """The gate and its three doors."""
+        holds = self.settings.holds
+        key = veiling_key(self.ledger_directory)
+        self.gate = Gate(
+            admission=self.admission,
+            law=self.law,
+            ledger=self.ledger,
+            sender=self.sender,
+            opening=Opening(store=self.store, ledger=self.ledger, meters=self.meters, settings=holds),
+            waiting=Waiting(store=self.store, wakeups=self.wakeups, ledger=self.ledger, settings=holds),
+            release=self.release,
+            store=self.store,
+            meters=self.meters,
+            status_url=self._status_url,
+            sample=lambda call: int.from_bytes(hmac.digest(key, call.encode(), "sha256")[:8]) % 10_000,
+            always_async=holds.respond_async,
+        )
+        self.agents = AgentsDoor(
+            self.gate, self.settings, routes=Routes(self.settings.upstreams), new_call_id=new_call_id
+        )
+        self.approvers = self._approvers()
+        self.operators = self._operators()
+        self._closing.push_async_callback(self._close_doors)
+        for door in (self.operators, self.approvers, self.agents):
+            await door.start()
+
+    def _status_url(self, call: CallId) -> str:
+        base = self.settings.agents.public_url or _url(self.agents.address)
+        return f"{base.rstrip('/')}/v1/calls/{call}"
+
+    def _approvers(self) -> ApproversDoor:
+        settings = self.settings.approvers
+        api = Api(
+            desk=self.desk,
+            admission=self.admission,
+            ledger=self.ledger,
+            auditors=frozenset(settings.auditors),
+            operators=frozenset(settings.operators),
+        )
+        pages = self._console(settings.sign_in) if settings.sign_in else None
+        host, port = _address(settings.listen)
+        return ApproversDoor(host=host, port=port, public_url=settings.public_url, api=api, pages=pages)
+
+    def _console(self, sign_in: SignIn) -> Console:
+        public_url = self.settings.approvers.public_url.rstrip("/")
+        return Console(
+            desk=self.desk,
+            admission=self.admission,
+            ledger=self.ledger,
+            login=Login(
+                sign_in,
+                redirect_uri=f"{public_url}/signed-in",
+                keys=self.issuers,
+                tokens=self.tokens,
+                connection=self.connection,
+            ),
+            sessions=Sessions(self.connection, lifetime_s=sign_in.session_lifetime_s),
+            wakeups=self.wakeups,
+            public_url=public_url,
+        )
+
+    def _operators(self) -> OperatorsDoor:
+        host, port = _address(self.settings.operators.listen)
+        checks = {"store": self.connection.ping, "ledger": self._ledger_ready}
+        return OperatorsDoor(host=host, port=port, meters=self.meters, checks=checks, facts=self._facts)
+
+    async def _ledger_ready(self) -> None:
+        if not self.ledger.ready:
+            raise Outage(Reason.LEDGER_UNAVAILABLE, "Records cannot be written.")
+
+    def _facts(self) -> dict[str, str]:
+        standing = self.reload.standing
+        failure = standing.failure if standing else None
+        return {
+            "bundle": standing.digest if standing else "",
+            "reload_failure": failure.what if failure else "",
+            "restart_needed": ", ".join(standing.restart_needed) if standing else "",
+        }
+
+    def running(self) -> Running:
+        """What whoever started the system may use of it."""
+        return Running(
+            settings=self.settings,
+            agents_url=_url(self.agents.address),
+            approvers_url=_url(self.approvers.address),
+            operators_url=_url(self.operators.address),
+            agent_keys=self.agent_keys,
+            reload=self.reload,
+            store=self.store,
+            ledger=self.ledger,
+        )
+
+    async def _close_doors(self) -> None:
+        limit_s = self.settings.limits.shutdown_s
+        self.operators.stopping = True
+        await self.agents.stop(within_s=limit_s)
+        await self.approvers.stop()
+        await self.tasks.finish(within_s=limit_s)
+        await self.operators.stop()
+
+    def _loop(self, name: str, work: Coroutine[None, None, None]) -> None:
+        # A loop that ends by an error ends the whole process: what it did, nobody would do any more.
+        task = self._group.create_task(work, name=name)
+        self._closing.callback(task.cancel)
+
+    async def _gauges(self) -> None:
+        while True:
+            self.meters.ledger(queued=self.ledger.queued, lag=dict(self.ledger.sink_lag))
+            await asyncio.sleep(_GAUGES_S)
+
+
+def _worker() -> str:
+    """Name of this worker's chain: the host's, so that a restart goes on with the chain it left."""
+    return re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:48] or "gate"
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _url(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
