@@ -29,7 +29,7 @@ TEXT = frozenset(
 NAMES = frozenset({"Makefile", "Dockerfile", "run", ".gitignore", ".dockerignore", "LICENSE"})
 SKIPPED = frozenset({".git", ".venv", "build", "dist", "node_modules", "__pycache__", ".demo", "vendor"})
 
-MACHINE = re.compile(r"(?<![\w.~-])/(?:work|home|Users|root|opt/(?:wheels|pypi))/\w|/tmp/spec|/mnt/\w")
+MACHINE = re.compile(r"(?<![\w.~-])/(?:work|home|Users|root|opt/(?:wheels|pypi))/[A-Za-z]|/tmp/spec|/mnt/\w")
 INDEX = re.compile(r"pypi\.org/simple|files\.pythonhosted\.org|(?:PIP|UV)_[A-Z_]*INDEX|registry\.npmjs\.org")
 KEYS = re.compile(r"-----BEGIN (?:RSA |EC |OPENSSH )?PRIVATE KEY-----\s+[A-Za-z0-9+/]{60}|AKIA[0-9A-Z]{16}|ghp_\w{36}")
 
