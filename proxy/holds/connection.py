@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ class StoreConnection:
         self._namespace = namespace
         self._timeout_s = timeout_s
         self._replicas_to_ack = replicas_to_ack
+        self._complained_at = float("-inf")
 
     def key(self, tag: str, kind: str) -> str:
         """`<namespace>:{<tag>}:<kind>`: keys of one tag are on one node of a cluster."""
@@ -87,7 +89,7 @@ class StoreConnection:
 
     async def command(self, *words: Word) -> Reply:
         """The raw answer to one command: bytes, whole numbers, None, or lists of these. Raises `Outage`."""
-        with _translated():
+        with self._translated():
             async with asyncio.timeout(self._timeout_s):
                 return cast("Reply", await self._client.execute_command(*words))
 
@@ -97,7 +99,7 @@ class StoreConnection:
         """The script's answer. `durable`: see `together`."""
         if durable and self._replicas_to_ack:
             return (await self.together(script.on(keys=keys, args=args), durable=True))[0]
-        with _translated():
+        with self._translated():
             async with asyncio.timeout(self._timeout_s):
                 return await self._evaluated(script.on(keys=keys, args=args))
 
@@ -107,7 +109,7 @@ class StoreConnection:
         `durable`: waits until `replicas_to_ack` replicas have them too. When too few do, raises `Outage`: the commands
         may or may not stand, so read again before going on.
         """
-        with _translated():
+        with self._translated():
             async with asyncio.timeout(self._timeout_s * 2 if durable else self._timeout_s):
                 if isinstance(self._client, RedisCluster):
                     # The keys are on different nodes; a pipeline would only hide that.
@@ -116,13 +118,13 @@ class StoreConnection:
 
     async def scan(self, pattern: str) -> AsyncIterator[str]:
         """Every key that matches, on every node; some perhaps twice (SCAN promises no more)."""
-        with _translated():
+        with self._translated():
             async with asyncio.timeout(self._timeout_s):
                 nodes = await servers.primaries(self._client)
         for node in nodes:
             cursor = 0
             while True:
-                with _translated():
+                with self._translated():
                     async with asyncio.timeout(self._timeout_s):
                         reply = await node.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", 500)
                 for key in reply[1]:
@@ -137,7 +139,7 @@ class StoreConnection:
         client = await servers.single(self._client) if isinstance(self._client, RedisCluster) else self._client
         pubsub = client.pubsub()
         try:
-            with _translated():
+            with self._translated():
                 async with asyncio.timeout(self._timeout_s):
                     await pubsub.subscribe(self.moved_channel)
             yield pubsub
@@ -157,6 +159,17 @@ class StoreConnection:
     async def check(self) -> None:
         """Returns when the server may keep holds: new enough, append-only file on, never evicting."""
         await servers.check(self._client, timeout_s=self._timeout_s)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except servers.FAILURES as exc:
+            # Once a second: a store that is down fails every call, and the log must not drown in it.
+            if time.monotonic() - self._complained_at > 1:
+                self._complained_at = time.monotonic()
+                log.warning("the store did not answer: %s", type(exc).__name__)
+            raise Outage(Reason.STORE_UNAVAILABLE, "The store did not answer. Nothing was sent; try again.") from exc
 
     async def _evaluated(self, words: Command) -> Reply:
         try:
@@ -188,7 +201,7 @@ class StoreConnection:
             return replies
         acknowledged = replies.pop()
         if not isinstance(acknowledged, int) or acknowledged < self._replicas_to_ack:
-            log.error("store write acknowledged by too few replicas", extra={"wanted": self._replicas_to_ack})
+            log.error("a write was acknowledged by fewer than %d store replicas", self._replicas_to_ack)
             raise Outage(
                 Reason.STORE_UNAVAILABLE,
                 "Too few replicas of the store acknowledged the write. Read the call's state before trying again.",
@@ -232,12 +245,3 @@ def _unexpected(wanted: str) -> NoReturn:
 
 def _spelled_out(words: Command) -> Command:
     return ("EVAL", _sources[str(words[1])], *words[2:])
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except servers.FAILURES as exc:
-        log.warning("store did not answer", extra={"kind": type(exc).__name__})
-        raise Outage(Reason.STORE_UNAVAILABLE, "The store did not answer. Nothing was sent; try again.") from exc

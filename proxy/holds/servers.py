@@ -173,6 +173,6 @@ async def _setting(node: Redis | ClusterNode, name: str) -> str | None:
         reply: list[bytes] = await node.execute_command("CONFIG GET", name)
     except ResponseError:
         # Hosted stores forbid CONFIG. Their durability is then the operator's word.
-        log.warning("store forbids CONFIG; could not check a setting", extra={"setting": name})
+        log.warning("the store forbids CONFIG: could not check %s", name)
         return None
     return reply[1].decode() if len(reply) == 2 else None

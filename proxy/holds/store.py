@@ -334,14 +334,14 @@ class HoldStore:
             return self._documents.read_hold(call, document, revision=revision, state=state)
         except AssentryError as fault:
             # One hold that cannot be read must not hide the others.
-            log.warning("hold left out of a list", extra={"call": call, "reason": fault.reason.value})
+            log.warning("hold %s left out of a list: %s", call, fault.detail)
             return None
 
     async def _readable(self, call: CallId) -> Hold | None:
         try:
             return await self.read(call)
         except (OperatorFault, BrokenPromise) as fault:
-            log.warning("hold cannot be read", extra={"call": call, "reason": fault.reason.value})
+            log.warning("hold %s cannot be read: %s", call, fault.detail)
             return None
 
     @contextmanager

@@ -100,7 +100,7 @@ class Wakeups:
                     self._ring_all()  # whatever moved while nobody listened
                     await self._follow(pubsub)
             except (Outage, *FAILURES) as exc:
-                log.warning("wake-ups interrupted", extra={"kind": type(exc).__name__})
+                log.warning("wake-ups interrupted: %s", type(exc).__name__)
             self.listening.clear()
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

@@ -22,10 +22,10 @@ class PrivateValkey:
     """`with PrivateValkey() as server:` then `server.url`. `kill` is kill -9; `start` again reads the file back.
 
     Further options as keywords, `_` for `-`: `PrivateValkey(appendonly="no")`. `tcp=True`: on 127.0.0.1, as clusters
-    and replicas need it.
+    and replicas need it. `config`: lines of a configuration file.
     """
 
-    def __init__(self, *, tcp: bool = False, **options: str) -> None:
+    def __init__(self, *, tcp: bool = False, config: str = "", **options: str) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="avk-"))
         self.port = _free_port() if tcp else 0
         self._socket = self.home / "s"
@@ -42,6 +42,9 @@ class PrivateValkey:
             "logfile": str(self.home / "log"),
             **{name.replace("_", "-"): value for name, value in options.items()},
         }
+        self._config = self.home / "valkey.conf"
+        self._config.write_text(config)
+        self._flags: tuple[str, ...] = ()
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,11 +55,13 @@ class PrivateValkey:
     def start(self) -> Self:
         """Itself, once it answers."""
         words = [word for name, value in self._options.items() for word in (f"--{name}", value)]
-        self._child = subprocess.Popen([binary(), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._child = subprocess.Popen(
+            [binary(), self._config, *words, *self._flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + START_S
         while self.ask("PING") != "+PONG":
             if self._child.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((self.home / "log").read_text())
+                raise RuntimeError(f"the test's server does not start: {words}")
             time.sleep(0.005)
         return self
 

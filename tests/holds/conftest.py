@@ -29,11 +29,14 @@ def cluster() -> Iterator[PrivateValkey]:
         yield server
 
 
-@pytest.fixture(params=["single", "cluster"])
-def url(request: pytest.FixtureRequest) -> str:
-    if request.param == "cluster":
-        return str(request.getfixturevalue("cluster").url).replace("redis://", "redis+cluster://")
-    return str(request.getfixturevalue("valkey").url)
+@pytest.fixture(params=["valkey", "cluster"])
+def server(request: pytest.FixtureRequest) -> PrivateValkey:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def url(server: PrivateValkey) -> str:
+    return server.url.replace("redis://", "redis+cluster://")
 
 
 @pytest.fixture
