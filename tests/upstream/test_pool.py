@@ -128,6 +128,56 @@ async def test_fresh_calls_respect_the_cap_too(open_pool: OpenPool, fake: FakeUp
     assert fake.connections == 20
 
 
+async def test_a_fresh_call_at_the_cap_takes_the_place_of_an_idle_connection(open_pool: OpenPool, fake: FakeUpstream):
+    pool = open_pool(connections=1)
+    for _ in range(3):
+        await pool.send(message())
+        await pool.send(message(), fresh=True)
+    assert [received.connection for received in fake.received] == [1, 2, 2, 3, 3, 4]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_a_grant_that_its_waiter_no_longer_wants_goes_to_the_next(
+    open_pool: OpenPool, fake: FakeUpstream, fresh: bool
+):
+    pool = open_pool(connections=1)
+    go = asyncio.Event()
+    fake.script(held(go, reply()))
+
+    async def first() -> None:
+        await pool.send(message(target="/1"))
+        # The answer's last byte granted the connection to the second, which has not had its turn of the loop yet.
+        second.cancel()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(first())
+        await fake.until_received(1)
+        second = tasks.create_task(pool.send(message(target="/2"), fresh=fresh))
+        third = tasks.create_task(pool.send(message(target="/3")))
+        await asyncio.sleep(0)
+        granted = pool._queue[0].granted
+        go.set()
+    assert granted.done()
+    assert not granted.cancelled()
+    assert second.cancelled()
+    assert third.result().status == 200
+    assert [received.target for received in fake.received] == ["/1", "/3"]
+    assert pool._places == len(pool._connections) == 1
+
+
+async def test_a_failed_dial_gives_its_place_back(open_pool: OpenPool, fake: FakeUpstream):
+    answers = [["169.254.169.254"], [], ["127.0.0.1"]]
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return answers.pop(0)
+
+    pool = open_pool(connections=1, connect_timeout_s=1, ports={"resolve": resolve})
+    for _ in range(2):
+        with pytest.raises(NotSent, match="address"):
+            await pool.send(message())
+    assert (await pool.send(message())).status == 200
+
+
 async def test_waiting_for_a_connection_is_limited_and_nothing_was_sent(open_pool: OpenPool, fake: FakeUpstream):
     pool = open_pool(connections=1, connect_timeout_s=0.1)
     go = asyncio.Event()
