@@ -7,6 +7,7 @@ byte was written, every fault here is a `BrokeOff`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -38,10 +39,11 @@ class Terms:
 class Inflow:
     """A body between the socket and whoever reads it."""
 
-    __slots__ = ("_connection", "_fault", "_pieces", "_waiter", "ended", "waiting_bytes")
+    __slots__ = ("_connection", "_fault", "_loop", "_pieces", "_waiter", "ended", "waiting_bytes")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._loop = asyncio.get_running_loop()
         self._pieces: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._fault: BrokeOff | None = None
@@ -67,7 +69,7 @@ class Inflow:
                 raise self._fault
             if self.ended:
                 return None
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._loop.create_future()
             await self._waiter
         piece = self._pieces.popleft()
         self.waiting_bytes -= len(piece)
@@ -81,6 +83,11 @@ class Inflow:
         if not self.ended:
             self.ended = True
             self._connection.abort()
+
+    def drop(self) -> None:
+        """`leave`, from whichever thread the collector runs in."""
+        with contextlib.suppress(RuntimeError):  # The loop is closed, and its connections with it.
+            self._loop.call_soon_threadsafe(self.leave)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -105,6 +112,11 @@ class Response:
                 yield piece
         finally:
             self._inflow.leave()
+
+    def __del__(self) -> None:
+        # A generator that was never begun runs no `finally`: an answer that nobody read gives up its connection here.
+        if not self._inflow.ended:
+            self._inflow.drop()
 
 
 class Connection(asyncio.Protocol):

@@ -324,6 +324,20 @@ async def test_leaving_a_body_early_closes_its_connection(pool: UpstreamPool, fa
     assert await whole(await pool.send(message())) == b"{}"
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["never asked for", "never begun"])
+async def test_an_answer_that_nobody_reads_gives_up_its_connection(
+    open_pool: OpenPool, fake: FakeUpstream, begun: bool
+):
+    pool = open_pool(connections=1)
+    fake.script(flood(8 * 1024 * 1024))
+    response = await pool.send(message())
+    if begun:
+        await response.chunks().aclose()
+    del response
+    await fake.until(lambda seen: seen.open == 0)
+    assert await whole(await pool.send(message())) == b"{}"
+
+
 async def test_a_cancelled_call_closes_its_connection_and_nobody_else_sees_its_answer(
     open_pool: OpenPool, fake: FakeUpstream
 ):
