@@ -45,7 +45,7 @@ def verify(
         Path | None, typer.Option(help="Public key (PEM), kept elsewhere. Default: the one in the directory.")
     ] = None,
     checkpoint: Annotated[
-        list[Path] | None, typer.Option(help="A signed checkpoint that was kept elsewhere. May be repeated.")
+        list[Path] | None, typer.Option(help="A file of signed checkpoints that was kept elsewhere.")
     ] = None,
     output: OutputOption = Output.TEXT,
     config: ConfigOption = None,
@@ -55,7 +55,7 @@ def verify(
 
     folder = _folder(directory, config)
     try:
-        witnessed = [path.read_text("utf-8") for path in checkpoint or ()]
+        witnessed = [note for path in checkpoint or () for note in _notes(path)]
         reports = verified(folder, key=_key(folder, key), witnessed=witnessed)
     except (OSError, UnicodeDecodeError) as exc:
         _usage(f"cannot read the ledger: {exc}")
@@ -132,6 +132,16 @@ def _key(folder: Path, chosen: Path | None) -> Ed25519PublicKey:
         return public_key(chosen or folder / PUBLIC_KEY)
     except OperatorFault as exc:
         _usage(exc.detail)
+
+
+def _notes(path: Path) -> Iterator[str]:
+    from proxy.audit.checkpoint import NoteRefused, notes
+
+    try:
+        # One note, or a copied checkpoints file: each note there is followed by an empty line.
+        yield from notes(path.read_text("utf-8").rstrip("\n") + "\n\n")
+    except NoteRefused as exc:
+        _usage(f"{path} holds no signed checkpoint: {exc}")
 
 
 def _usage(problem: str) -> NoReturn:

@@ -1,0 +1,83 @@
+"""How fast the ledger takes records: `python tests/bench/bench_ledger.py [seconds]`.
+
+Prints records a second by durability and number of callers, and the latency of a synced record. On a file system that
+is really on a disk (`TMPDIR`), or the syncs are worth nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from policy.verdict import Allow  # noqa: E402
+from proxy.audit import record  # noqa: E402
+from proxy.audit.ledger import Durability, Ledger  # noqa: E402
+from tests.fakes.ledgers import running  # noqa: E402
+from tests.fakes.values import a_call  # noqa: E402
+
+VERDICT = Allow(bundle="b" * 64, policies=("billing-agents-refund",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """What one run took."""
+
+    records: int
+    took_s: float
+    cpu_s: float
+    latencies_ms: tuple[float, ...]
+
+    def __str__(self) -> str:
+        half, most = (statistics.quantiles(self.latencies_ms, n=100)[at] for at in (49, 98))
+        return (
+            f"{self.records / self.took_s:>9,.0f} records/s  {self.cpu_s / self.records * 1e6:6.1f} us CPU each  "
+            f"p50 {half:6.3f} ms  p99 {most:6.3f} ms"
+        )
+
+
+async def measured(ledger: Ledger, durability: Durability, *, callers: int, seconds: float) -> Figure:
+    """The figure of so many callers who each write one record after another."""
+    call = a_call()
+    latencies: list[float] = []
+    end = time.perf_counter() + seconds
+
+    async def write() -> None:
+        while (began := time.perf_counter()) < end:
+            await ledger.record(record.judged(call, VERDICT), durability)
+            latencies.append((time.perf_counter() - began) * 1000)
+            if durability is Durability.QUEUED and ledger.queued > 5_000:
+                await asyncio.sleep(0.001)
+
+    began, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(write() for _ in range(callers)))
+    return Figure(
+        records=len(latencies),
+        took_s=time.perf_counter() - began,
+        cpu_s=time.process_time() - cpu,
+        latencies_ms=tuple(latencies),
+    )
+
+
+async def main(seconds: float) -> None:
+    """Every combination, each on a ledger of its own."""
+    for durability in Durability:
+        for callers in (1, 32, 256):
+            with tempfile.TemporaryDirectory() as directory:
+                async with running(Path(directory)) as ledger:
+                    figure = await measured(ledger, durability, callers=callers, seconds=seconds)
+            sys.stdout.write(f"{durability.value:<8} {callers:>4} callers {figure}\n")
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 2.0))
