@@ -8,7 +8,7 @@ either is decided by `connectors.apis.naming`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from json import JSONDecodeError, JSONDecoder
@@ -161,7 +161,7 @@ def _decoded(piece: str) -> str:
     return unquote_to_bytes(plain).decode("utf-8") if "%" in plain else plain
 
 
-def _grown(pairs: list[tuple[str, str]], *, depth: int, files: bool = False) -> Form | Malformed:
+def _grown(pairs: Sequence[tuple[str, str | None]], *, depth: int, files: bool = False) -> Form | Malformed:
     if len(pairs) > _MOST_PAIRS:
         return Malformed(detail=f"The form has more than {_MOST_PAIRS} fields.")
     root: dict[str, Json] = {}
@@ -210,7 +210,7 @@ def _prose(body: bytes) -> Prose | Opaque:
 
 
 def _multipart(body: bytes, *, boundary: str, depth: int) -> Form | Malformed:
-    """Text parts of a multipart/form-data body (RFC 7578); a part with a file name is noted, not read."""
+    """Text parts of a multipart/form-data body (RFC 7578); a file stands as None, which is no field's value."""
     wrong = Malformed(detail="The multipart body is not well formed.")
     if not re.fullmatch(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]", boundary):
         return wrong
@@ -219,13 +219,10 @@ def _multipart(body: bytes, *, boundary: str, depth: int) -> Form | Malformed:
     if len(pieces) < 2 or pieces[0] or pieces[-1] not in {b"--", b"--\r\n"} or len(pieces) > _MOST_PAIRS:
         return wrong
     parts = [_part(piece) for piece in pieces[1:-1]]
-    pairs: list[tuple[str, str]] = []
-    for part in parts:
-        if part is None:
-            return wrong
-        if part[1] is not None:
-            pairs.append((part[0], part[1]))
-    return _grown(pairs, depth=depth, files=len(pairs) < len(parts))
+    pairs = [part for part in parts if part is not None]
+    if len(pairs) < len(parts):
+        return wrong
+    return _grown(pairs, depth=depth, files=any(text is None for _, text in pairs))
 
 
 _DISPOSITION = re.compile(

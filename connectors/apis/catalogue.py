@@ -88,9 +88,11 @@ def _stock(path: Path, *, upstream: str, left: int, base: str | None) -> _Stock:
 
 
 def _file(path: Path) -> Path:
-    if not path.name.startswith(BUILTIN):
+    # Settings may have made the path absolute; then only its last part says `builtin:`.
+    written = str(path) if str(path).startswith(BUILTIN) else path.name
+    if not written.startswith(BUILTIN):
         return path
-    name = path.name.removeprefix(BUILTIN)
+    name = written.removeprefix(BUILTIN)
     if name not in shipped():
         raise refusal(path, f"there is no such catalogue{did_you_mean(name, frozenset(shipped()))}")
     return _SHIPPED / name / "catalogue.yaml"
@@ -146,7 +148,7 @@ def _addressed(
     method, template = named
     if (method, template) in by_call:
         return known[by_call[method, template]]
-    made = openapi.identifier(key, method=method, template=template)
+    made = openapi.identifier("" if " " in key else key, method=method, template=template)
     if (" " not in key and made != key) or made == "unknown":
         section.faults.add(section.where, "is not a name: letters, digits, dots, dashes, slashes, and not `unknown`")
         return None

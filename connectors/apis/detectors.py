@@ -190,7 +190,7 @@ def _holds_card(run: str, budget: Budget) -> bool:
         if not budget.spend():
             return False
         digits = ""
-        for group in groups[first:]:
+        for group in groups[first : first + 19]:
             digits += group
             if len(digits) > 19:
                 break

@@ -236,13 +236,15 @@ def section_keys(section: Section, key: str) -> tuple[str, ...]:
 def _field(name: str, known: Field | None, one: Section) -> Field | None:
     places = one.words("in", {place.value: place for place in Place})
     types = one.words("type", TYPES)
-    path, labels = one.text("path"), one.labels("labels")
+    path, labels = one.texts("path"), one.labels("labels")
     required, ignores_case = one.flag("required"), one.flag("ignores_case")
     place = places[0] if places else known.place if known else None
     if place is None:
         one.fault("in", "must say where a new field stands: path, query or body")
         return None
-    keys = (path,) if path and place is not Place.BODY else tuple(path.split(".")) if path else None
+    # One text is dotted; keys that hold dots themselves are given as a list.
+    dotted = path is not None and len(path) == 1 and isinstance(one.keys()["path"], str) and place is Place.BODY
+    keys = tuple(path[0].split(".")) if path and dotted else path
     return Field(
         name=name,
         place=place,

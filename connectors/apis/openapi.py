@@ -66,7 +66,7 @@ def below(base: str, operation: Operation) -> Operation:
 
 def identifier(wanted: str, *, method: str, template: str) -> str:
     """A Cedar-safe id: what was wanted with other characters as dashes, or one made of the call."""
-    if " " in wanted or not wanted:
+    if not wanted:
         wanted = f"{method.lower()}{re.sub(r'[{}]', '', template)}".rstrip("/")
     return re.sub(r"[^A-Za-z0-9._/-]+", "-", wanted).strip("-") or "operation"
 

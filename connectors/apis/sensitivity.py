@@ -21,7 +21,9 @@ from policy.operation import Operation
 
 _MOST_LEAVES = 20_000
 _MOST_PATHS = 5
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}|[0-9]{1,6}")
+_PLAIN_KEY = re.compile(r"[A-Za-z_]{1,17}")
+"""Keys in which no detector finds anything: every other key is scanned like a value."""
+_SHOWN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}|[0-9]{1,6}")
 
 Pointer = tuple[str, ...]
 """The parts of a JSON pointer that begins at `path`, `query` or `body`."""
@@ -133,17 +135,15 @@ def _collect(root: Json, pointer: Pointer, page: _Page, found: _Findings) -> Non
 
 
 def _leaves(root: Json, pointer: Pointer) -> Iterator[tuple[Pointer, Json]]:
-    """Scalars with their pointers, and every key that is not a plain word, as if it were a value."""
+    """Scalars with their pointers in order, and every key that is not a plain word, as if it were a value."""
     stack: list[tuple[Pointer, Json]] = [(pointer, root)]
     while stack:
         where, node = stack.pop()
         if isinstance(node, dict):
-            for key, below in node.items():
-                if not _PLAIN_KEY.fullmatch(key):
-                    yield where, key
-                stack.append(((*where, key), below))
+            yield from ((where, key) for key in node if not _PLAIN_KEY.fullmatch(key))
+            stack.extend(((*where, key), below) for key, below in reversed(node.items()))
         elif isinstance(node, list):
-            stack.extend(((*where, str(index)), below) for index, below in enumerate(node))
+            stack.extend(((*where, str(index)), node[index]) for index in range(len(node) - 1, -1, -1))
         else:
             yield where, node
 
@@ -165,4 +165,4 @@ def _shown(pointer: Pointer) -> str:
 
 
 def _harmless(part: str) -> bool:
-    return _PLAIN_KEY.fullmatch(part) is not None and next(hits(part, Budget()), None) is None
+    return _SHOWN_KEY.fullmatch(part) is not None and next(hits(part, Budget()), None) is None
