@@ -73,6 +73,7 @@ class Opened:
 class _Found:
     hold: Hold
     delivered: bool
+    confirmed: bool
     now: float
 
 
@@ -108,7 +109,8 @@ class HoldStore:
         for _ in range(_TRIES):
             pointed = await self._connection.command("GET", self._pointer(hold))
             found = await self._find(CallId(text(pointed))) if pointed is not None else None
-            if found is not None and self._repeats(found):
+            # Where the replica that opened it has not confirmed it yet, and perhaps died, we do.
+            if found is not None and self._repeats(found) and (found.confirmed or await self._confirm(found.hold)):
                 return Opened(hold=found.hold, attached=True)
             opened = await self._opened(hold, body, over="" if pointed is None else text(pointed))
             if opened is not None:
@@ -151,7 +153,7 @@ class HoldStore:
         with self._suspecting(call):
             if await self._connection.script(_KEEP, keys=keys, args=args, durable=durable) != 1:
                 return None
-            await self._connection.together(self._indexes.put(after))
+            await self._follow(after)
         return after
 
     async def discard(self, hold: Hold) -> None:
@@ -273,16 +275,17 @@ class HoldStore:
             if await self._connection.script(_POINT, keys=(self._pointer(hold),), args=(over, call, life_s)) != 1:
                 await self._drop(call)
                 return None
-            await self._confirm(hold)
+            if not await self._confirm(hold):
+                raise Outage(Reason.STORE_UNAVAILABLE, "The store was too slow to hold the call. Try again.")
         return Opened(hold=hold, attached=False)
 
-    async def _confirm(self, hold: Hold) -> None:
+    async def _confirm(self, hold: Hold) -> bool:
+        """Whether the hold is there for good now; False when it had vanished."""
         call = hold.call.id
         keys = (self._key(call, "hold"), self._key(call, "body"))
         confirm = _CONFIRM.on(keys=keys, args=(self._connection.moved_channel, call))
         _, confirmed = await self._connection.together(self._indexes.put(hold), confirm, durable=True)
-        if confirmed != 1:
-            raise Outage(Reason.STORE_UNAVAILABLE, "The store was too slow to hold the call. Try again.")
+        return confirmed == 1
 
     def _written(self, hold: Hold, body: bytes) -> Command:
         call = hold.call.id
@@ -305,11 +308,16 @@ class HoldStore:
         if not (call.isascii() and call.isprintable()):
             return None  # ids come from links and clicks, too
         reply = await self._connection.script(_READ, keys=(self._key(call, "hold"),))
-        document, revision, state, delivered, *time = listed(reply)
+        document, revision, state, delivered, life_ms, *time = listed(reply)
         if not isinstance(document, bytes):
             return None
         hold = self._documents.read_hold(call, document, revision=whole(revision), state=text(state))
-        return _Found(hold=hold, delivered=delivered is not None, now=_seconds(time))
+        return _Found(
+            hold=hold,
+            delivered=delivered is not None,
+            confirmed=hold.state not in OPEN or whole(life_ms) < 0,
+            now=_seconds(time),
+        )
 
     async def _found(self, calls: tuple[CallId, ...], *, fits: Callable[[Hold], bool]) -> tuple[Hold, ...]:
         """The holds of those ids, in their order, that belong where the index put them; the index is healed."""
@@ -343,6 +351,13 @@ class HoldStore:
         except (OperatorFault, BrokenPromise) as fault:
             log.warning("hold %s cannot be read: %s", call, fault.detail)
             return None
+
+    async def _follow(self, hold: Hold) -> None:
+        """Has the indexes follow a move that stands. It stands without them, so their outage does not unsay it."""
+        try:
+            await self._connection.together(self._indexes.put(hold))
+        except Outage:
+            self._suspect.add(hold.call.id)
 
     @contextmanager
     def _suspecting(self, call: CallId) -> Iterator[None]:

@@ -277,6 +277,19 @@ async def test_a_hold_whose_opening_broke_off_is_not_shown_and_not_rebuilt(
     assert await store.held_now() == 0
 
 
+async def test_a_repeat_finishes_an_opening_that_broke_off(
+    store: HoldStore, other_store: HoldStore, connection: StoreConnection
+):
+    # As a replica leaves it that died after it pointed the likeness: nobody confirmed the hold.
+    hold = await opened(store)
+    keys = [connection.key(hold.call.id, kind) for kind in ("hold", "body")]
+    for key in keys:
+        await connection.command("EXPIRE", key, 30)
+    assert await again(other_store, hold) == Opened(hold=hold, attached=True)
+    assert [await connection.command("PTTL", key) for key in keys] == [-1, -1]
+    assert await store.open_holds() == (hold,)
+
+
 async def test_a_later_revision_in_the_index_is_not_overwritten_by_an_earlier_one(
     store: HoldStore, connection: StoreConnection
 ):

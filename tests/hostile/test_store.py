@@ -211,6 +211,34 @@ async def test_a_store_killed_in_the_middle_of_many_moves_never_has_two_winners(
             }
 
 
+async def test_a_move_whose_index_could_not_follow_stands_and_is_found_by_the_next_look(server: PrivateValkey):
+    async with replica(server) as (store, connection):
+        hold = await opened(store, agent="corp:unindexed")
+        now = await store.now()
+        await connection.command("DEL", connection.key("index", "approved"))
+        await connection.command("SET", connection.key("index", "approved"), "in the way")
+        ready = await kept(store, hold, approved(hold, now))
+        await connection.command("DEL", connection.key("index", "approved"))
+        assert await store.approved(before=now + 1) == ()
+        await store.due(0)
+        assert await store.approved(before=now + 1) == (ready.call.id,)
+
+
+async def test_an_opening_that_was_cut_off_leaves_no_place_taken(server: PrivateValkey):
+    async with replica(server) as (store, _):
+        before = await store.held_now()
+        for turns in range(25):
+            hold = await fresh(store, agent="corp:hasty", body_digest=f"{turns:064d}")
+            opening = asyncio.ensure_future(store.open(hold, b"body"))  # noqa: TID251 - to be cut off
+            for _ in range(turns * 2):
+                await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+        await store.due(0)
+        opened_whole = [hold for hold in await store.open_holds() if hold.call.principal.agent == "corp:hasty"]
+        assert await store.held_now() == before + len(opened_whole)
+
+
 async def test_a_reader_of_the_stores_files_learns_nothing_of_a_call():
     with PrivateValkey() as server:
         async with replica(server) as (store, _):
