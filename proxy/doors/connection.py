@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -141,8 +143,13 @@ class Connection(web_protocol.RequestHandler):
 
     def abort(self) -> None:
         """Ends the connection so that the client cannot take what it has for a whole answer."""
-        if self.transport is not None:
-            self.transport.abort()
+        if self.transport is None:
+            return
+        plain = self.transport.get_extra_info("socket")
+        if plain is not None:
+            # Lingering for no time makes it a reset. A clean end would complete a body that only closing delimits.
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def _take(self, step: Step) -> None:
         if isinstance(step, Opened):

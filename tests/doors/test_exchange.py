@@ -11,6 +11,7 @@ import pytest
 from config import settings
 from policy.call import CallId, Target
 from policy.reasons import Reason
+from proxy.doors.agents import AgentsDoor
 from proxy.doors.arrival import Arrival, Pending, Refusal, Relay
 from proxy.errors import OperatorFault, Outage
 from tests.fakes.agents_door import (
@@ -115,14 +116,46 @@ async def _breaking() -> AsyncGenerator[bytes, None]:
     raise Outage(Reason.UPSTREAM_BROKE_OFF, "The upstream broke off.")
 
 
-async def test_a_body_that_breaks_off_never_looks_whole() -> None:
-    async with opened(streaming(_breaking())) as door:
-        answer = await sent(door, request("/api/x"))
-    assert b"0\r\n\r\n" not in answer
-    for body in (pieces(b"short"), pieces(b"far too long")):
-        async with opened(streaming(body, ("content-length", "6"))) as door:
-            answer = await sent(door, request("/api/x"))
-        assert len(answer.partition(b"\r\n\r\n")[2]) != 6
+async def _until_cut(door: AgentsDoor, raw: bytes) -> tuple[bytes, bool]:
+    """What came, and whether it ended with a reset."""
+    reader, writer = await asyncio.open_connection(*door.address)
+    writer.write(raw)
+    received = b""
+    try:
+        while piece := await reader.read(65_536):
+            received += piece
+    except ConnectionResetError:
+        return received, True
+    finally:
+        writer.close()
+    return received, False
+
+
+@pytest.mark.parametrize("headers", [(), (("content-length", "6"),)])
+@pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
+async def test_a_body_that_breaks_off_never_looks_whole(headers: tuple[tuple[str, str], ...], version: str) -> None:
+    async with opened(streaming(_breaking(), *headers)) as door:
+        raw = f"GET /api/x {version}\r\nHost: localhost\r\n\r\n".encode()
+        received, reset = await _until_cut(door, raw)
+    assert reset
+    assert b"0\r\n\r\n" not in received
+
+
+@pytest.mark.parametrize("piece", [b"short", b"far too long"])
+async def test_a_body_of_another_length_than_announced_is_cut(piece: bytes) -> None:
+    async with opened(streaming(pieces(piece), ("content-length", "6"))) as door:
+        received, reset = await _until_cut(door, request("/api/x"))
+    assert reset
+    assert len(received.partition(b"\r\n\r\n")[2]) < 6
+
+
+async def test_a_refused_upload_reads_its_refusal_before_the_connection_ends() -> None:
+    body = b"x" * 4_000_000
+    limits = settings.Limits(body_bytes=10)
+    async with opened(RecordingGate(), using=door_settings(limits=limits)) as door:
+        received, reset = await _until_cut(door, request("/api/x", method="POST", body=body))
+    assert status_of(received) == 413
+    assert not reset
 
 
 async def _failing() -> AsyncGenerator[bytes, None]:

@@ -228,6 +228,14 @@ async def test_http_10_is_answered_without_keep_alive_or_chunks() -> None:
     assert b"Transfer-Encoding" not in answer
 
 
+async def test_a_second_http_10_call_is_never_served() -> None:
+    gate = RecordingGate()
+    async with opened(gate) as door:
+        raw = b"GET /api/x HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n"
+        assert statuses_of(await sent(door, raw + raw)) == [200]
+    assert len(gate.arrivals) == 1
+
+
 def test_the_door_does_not_open_on_the_python_parser() -> None:
     from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
