@@ -203,7 +203,13 @@ def _validated(texts: Iterable[str], checked: Schema) -> dict[int, tuple[str, ..
         number = int(error.policy_id.removeprefix("policy")) if error.policy_id.startswith("policy") else 0
         text = re.sub(r"^for policy `policy\d+`[,:] ", "", error.error)
         by_number.setdefault(number, {}).setdefault(re.sub(r'Action::"[^"]*"', "", text), text)
-    return {number: tuple(texts.values())[:_MOST_COMPLAINTS] for number, texts in by_number.items()}
+    return {number: _worth_saying(tuple(texts.values())) for number, texts in by_number.items()}
+
+
+def _worth_saying(complaints: tuple[str, ...]) -> tuple[str, ...]:
+    # That no action is applicable follows from the other mistakes, if there are any.
+    first_hand = tuple(one for one in complaints if not one.startswith("unable to find an applicable action"))
+    return (first_hand or complaints)[:_MOST_COMPLAINTS]
 
 
 def _mentioned(complaint: str) -> Iterator[str]:
@@ -234,9 +240,11 @@ def _actions(operations: Iterable[Operation]) -> frozenset[str]:
     return _REVIEW.union(schema.CLASSES, (one.name for one in operations))
 
 
-def _applies_to_any(rule: Rule, operations: Iterable[Operation]) -> bool:
+def _applies_to_any(rule: Rule, operations: Sequence[Operation]) -> bool:
     """Whether any action is in the rule's scope. A group may still be empty; Cedar calls that an error, we do not."""
-    if rule.actions is None or rule.actions & _REVIEW:
+    if rule.actions is None:
+        return rule.principal != AGENT or bool(operations)
+    if rule.actions & _REVIEW:
         return True
     return any(rule.actions & _scopes(one) for one in operations)
 

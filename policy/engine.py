@@ -49,7 +49,7 @@ class Explanation:
     reads: tuple[str, ...]
     """What of the context they look at."""
     seen: str
-    """The context they were given, as JSON."""
+    """The context they were given, as JSON; empty where it could not be built."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ class Engine:
             determining=tuple(rule for rule in part.rules if rule.id in verdict.policies),
             considered=part.rules,
             reads=tuple(sorted(".".join(("context", *read)) for read in part.reads)),
-            seen=facts.context(part.seen, moment).decode(),
+            seen=_shown(part, moment),
         )
 
     def _unfit(self, call: Call, *, known: Operation, part: Slice, counted: bool) -> Deny | None:
@@ -280,6 +280,13 @@ class Engine:
 def _caller(call: Call) -> _Caller:
     who = call.principal
     return (who.agent, who.owner, who.groups, call.upstream, call.environment)
+
+
+def _shown(part: Slice, moment: Moment) -> str:
+    try:
+        return facts.context(part.seen, moment).decode()
+    except _UNREADABLE:
+        return "{}"
 
 
 def _ids(rules: Iterable[Rule]) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def understand(
     found = [] if name else [(0, '@id is required: a name for the ledger, as in @id("refund-over-100")')]
     found += [(at(annotation), text) for annotation, text in complaints(annotations, kind=kind) if annotation != "id"]
     found += [(at(action), _unknown(action, actions)) for action in sorted((named or frozenset()) - actions)]
-    found += [(at("approvals") or at(clause) or at("context"), text) for clause, text in wrong]
+    found += [(at(word) or at("context"), text) for word, text in wrong]
     problems = tuple(statement.problem(text, at=offset, policy=name or None) for offset, text in found)
     if problems:
         return None, problems
