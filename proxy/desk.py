@@ -10,12 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from policy.electorate import Act
-
 from policy import electorate
 from policy import hold as moves
 from policy.brief import Brief, brief
 from policy.call import CallId
+from policy.electorate import Act
 from policy.fingerprint import Fingerprint
 from policy.hold import Ballot, Hold, Vote
 from policy.principal import Person
@@ -122,8 +121,9 @@ class Desk:
             return counted
         voters = frozenset(vote.person for vote in counted.approvals)
         people = {**await self.people.read(voters), person.identity: person}
-        approvals = electorate.evidence(self.law.current.engine, counted, people, now=now)
-        match await self.law.judge(held.call, approvals, spend=False):
+        law = self.law.current
+        approvals = electorate.evidence(law.engine, counted, people, now=now)
+        match await self.law.judge(held.call, approvals, by=law, spend=False):
             case Allow():
                 return moves.approve(held, ballot, now)
             case Ask() as ask:

@@ -18,7 +18,7 @@ from policy.call import Call, CallId
 from policy.hold import FINAL, OPEN, Hold, State
 from policy.principal import Principal
 from policy.reasons import Reason
-from policy.verdict import Allow, Ask, Deny, Refused
+from policy.verdict import Allow, Ask, Deny, Refused, Verdict
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
 from proxy.doors.arrival import Answer, Arrival, BearerText, Pending, Refusal, Relay
@@ -60,15 +60,16 @@ class Gate:
         """
         try:
             principal = await self.admission.agent(arrival.bearer)
-            call = name_call(arrival, principal, law=self.law.current, sample=self.sample(arrival.id))
+            law = self.law.current
+            call = name_call(arrival, principal, law=law, sample=self.sample(arrival.id))
             if isinstance(call, Refused):
                 return await self._turn_away(arrival, call.reason, call.detail, principal)
-            return await self._decide(call, arrival)
+            verdict = await self.law.judge(call, by=law)
+            return await self._carry_out(verdict, call, arrival)
         except AssentryError as fault:
             return await self._turn_away(arrival, fault.reason, fault.detail)
 
-    async def _decide(self, call: Call, arrival: Arrival) -> Answer:
-        verdict = await self.law.judge(call)
+    async def _carry_out(self, verdict: Verdict, call: Call, arrival: Arrival) -> Answer:
         self.meters.judged(call, verdict)
         match verdict:
             case Deny():
@@ -179,6 +180,9 @@ class Gate:
     # Answers.
 
     def _still_pending(self, held: Hold) -> Refusal:
+        stands = (
+            "It has been approved and is being sent." if held.state is State.RELEASING else "Nobody has decided yet."
+        )
         return Refusal(
             reason=Reason.APPROVAL_PENDING,
             call=held.call.id,
@@ -186,8 +190,7 @@ class Gate:
             operation=held.call.operation.name,
             policies=held.policies,
             fingerprint=held.fingerprint,
-            detail="Nobody has decided on this call yet. It stays held: send the same call again to go on waiting, "
-            "or ask for its status.",
+            detail=f"{stands} Send the same call again to go on waiting for it, or ask for its status.",
             status_url=self.status_url(held.call.id),
         )
 

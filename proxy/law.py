@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from connectors.apis.naming import Namer
-from policy.engine import Engine
-
 from policy.call import Call, Recent
+from policy.engine import Engine
 from policy.verdict import Allow, Approvals, Verdict
 from proxy.holds.counters import Counters
 
@@ -37,15 +36,17 @@ class Law:
         self._counters = counters
         self._now = now
 
-    async def judge(self, call: Call, approvals: Approvals = Approvals(), *, spend: bool = True) -> Verdict:
-        """The ruling on a call.
+    async def judge(
+        self, call: Call, approvals: Approvals = Approvals(), *, by: InForce, spend: bool = True
+    ) -> Verdict:
+        """The ruling on a call `by` the publication that also named it.
 
         Where policies read how often, the call is counted first, and the count taken back unless the call may be sent
         (`spend`): two calls at once cannot both be the last one allowed.
 
         Raises Outage when counting is needed and the store does not answer.
         """
-        engine = self.current.engine
+        engine = by.engine
         if not engine.reads_recent(call.operation.name):
             return engine.judge(call, now=self._now(), recent=Recent(), approvals=approvals)
         counted = await self._counters.add(call.principal.agent, call.operation.name, call.amount_minor)

@@ -93,7 +93,7 @@ class Release:
         call = name_again(held.call, body, law=current)
         if isinstance(call, Refused):
             return self._denied(call.reason, call.detail)
-        return await self.law.judge(call, approvals)
+        return await self.law.judge(call, approvals, by=current)
 
     def _denied(self, reason: Reason, detail: str) -> Deny:
         return Deny(bundle=self.law.current.engine.bundle.digest, reason=reason, explanations=(detail,))
