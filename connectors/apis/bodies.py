@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from json import JSONDecodeError, JSONDecoder
 from urllib.parse import unquote_to_bytes
 
@@ -81,6 +82,7 @@ class MediaType:
     parameters: dict[str, str]
 
 
+@lru_cache(maxsize=256)
 def media_type(text: str | None) -> MediaType | None:
     """The media type, or None where there is none or it can be read in two ways."""
     name, _, rest = (text or "").partition(";")

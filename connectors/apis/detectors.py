@@ -79,6 +79,8 @@ _ID_LETTERS = re.compile(
     r"|(?P<nino>(?<![DFIQUV])[A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D])"
     r")(?![\w-])"
 )
+_RUN = re.compile(r"[0-9](?:[ ().+-]{0,2}[0-9]){5}")
+"""Six digits with little between them: without that there is no card, no phone and no digits-first identity number."""
 _NINO_UNUSED = frozenset({"BG", "GB", "NK", "KN", "TN", "NT", "ZZ"})
 _SECRETS = tuple(
     (mark, re.compile(pattern))
@@ -149,14 +151,27 @@ def labels_of_pair(key: str, value: str) -> frozenset[str]:
 
 
 def _numbers(text: str, budget: Budget) -> Iterator[Hit]:
-    for found in _CARD.finditer(text):
-        if _holds_card(found[0], budget):
-            yield CARD, found.start()
+    if _RUN.search(text):
+        yield from _long_numbers(text, budget)
     for found in _IBAN.finditer(text):
         if _is_iban(found[0], budget):
             yield IBAN, found.start()
+    for found in _ID_LETTERS.finditer(text):
+        if budget.spend() and _is_identity(found.lastgroup or "", found[0]):
+            yield NATIONAL_ID, found.start()
     yield from _addresses(text, budget)
-    yield from _identities(text, budget)
+
+
+def _long_numbers(text: str, budget: Budget) -> Iterator[Hit]:
+    for found in _CARD.finditer(text):
+        if _holds_card(found[0], budget):
+            yield CARD, found.start()
+    for found in _PHONE_NANP.finditer(text):
+        if budget.spend() and _is_phone(found[0], "US"):
+            yield PHONE, found.start()
+    for found in _ID_DIGITS.finditer(text):
+        if budget.spend() and _is_identity(found.lastgroup or "", found[0]):
+            yield NATIONAL_ID, found.start()
 
 
 def _addresses(text: str, budget: Budget) -> Iterator[Hit]:
@@ -219,16 +234,6 @@ def _is_ipv6(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _identities(text: str, budget: Budget) -> Iterator[Hit]:
-    for found in _PHONE_NANP.finditer(text):
-        if budget.spend() and _is_phone(found[0], "US"):
-            yield PHONE, found.start()
-    for pattern in (_ID_DIGITS, _ID_LETTERS):
-        for found in pattern.finditer(text):
-            if budget.spend() and _is_identity(found.lastgroup or "", found[0]):
-                yield NATIONAL_ID, found.start()
 
 
 def _is_identity(kind: str, text: str) -> bool:

@@ -25,11 +25,11 @@ TYPES: dict[str, FieldType] = {
     "texts": FieldType.TEXTS,
 }
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_KEYS = frozenset(
+KEYS = frozenset(
     {"call", "name", "tier", "class", "labels", "fields", "resource", "owner", "money", "reversible", "ignore"}
     | {"idempotency_header", "summary"}
 )
-_FIELD_KEYS = frozenset({"in", "path", "type", "required", "labels", "ignores_case", "ignore"})
+FIELD_KEYS = frozenset({"in", "path", "type", "required", "labels", "ignores_case", "ignore"})
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WORD = re.compile(r"[a-z][a-z0-9-]*")
@@ -134,7 +134,7 @@ class Section:
 
 def entry(tree: Tree, *, where: str, faults: Faults) -> Section:
     """An operation's section, its keys checked."""
-    return Section(tree, where=where, faults=faults, known=_KEYS)
+    return Section(tree, where=where, faults=faults, known=KEYS)
 
 
 def call(text: str) -> tuple[str, str] | None:
@@ -214,7 +214,7 @@ def _fields(known: Operation, section: Section) -> tuple[Field, ...]:
     fields = {one.name: one for one in known.fields}
     listed = section.below("fields", frozenset(section_keys(section, "fields")))
     for name in listed.keys() if listed else ():
-        one = listed.below(name, _FIELD_KEYS) if listed else None
+        one = listed.below(name, FIELD_KEYS) if listed else None
         if one is None:
             continue
         if one.flag("ignore"):

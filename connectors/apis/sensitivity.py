@@ -96,7 +96,8 @@ def sensitivity(
                 found.place(label, (one.place.value, *one.path))
     page = _Page(room=scan_bytes)
     for pointer, tree in values:
-        _collect(tree, pointer, page, found)
+        if tree:
+            _collect(tree, pointer, page, found)
     budget = Budget()
     for label, position in hits("\0".join(page.texts), budget):
         found.add(label, page.pointer(position))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from connectors.apis import entries
 from connectors.apis.catalogue import empty, load, shipped
+from connectors.apis.detectors import LABELS, UNSCANNED
 from connectors.apis.errors import CatalogueRefused
 from connectors.apis.writing import written
 from policy.operation import Field, FieldType, Money, Operation, OperationClass, Place, Tier
@@ -266,3 +268,18 @@ def test_shipped_catalogues_survive_writing_and_reading(tmp_path, name):
 def test_a_hand_made_entry_survives_writing_and_reading(tmp_path):
     operations = catalogue(tmp_path, REFUND).operations
     assert catalogue(tmp_path, written(operations)).operations == operations
+
+
+def test_the_example_of_the_manual_is_a_catalogue(tmp_path):
+    manual = (Path(__file__).resolve().parents[3] / "docs" / "catalogues.md").read_text(encoding="utf-8")
+    example = next(block for block in manual.split("```yaml\n")[1:] if block.startswith("extends")).partition("```")[0]
+    found = {one.name: one for one in catalogue(tmp_path, example, upstream="stripe").operations}
+    assert found["stripe:loyalty.grant"].money == Money(amount="points", currency="eur")
+    assert found["stripe:refunds.create"].labels == {"pii"}
+    assert "stripe:charges.search" not in found
+
+
+def test_the_manual_names_every_key_and_word():
+    manual = (Path(__file__).resolve().parents[3] / "docs" / "catalogues.md").read_text(encoding="utf-8")
+    words = {*entries.KEYS, *entries.FIELD_KEYS, *entries.TYPES, *OperationClass, *LABELS, UNSCANNED}
+    assert {word for word in words if f"`{word}`" not in manual} == set()

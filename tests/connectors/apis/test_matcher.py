@@ -39,6 +39,19 @@ def test_what_was_captured_on_a_way_that_failed_is_forgotten():
     assert match.captured == (("p", "a"), ("q", "1"), ("r", "2"))
 
 
+def test_what_a_mixed_segment_captured_on_a_way_that_failed_is_forgotten():
+    calls = ["GET /c/{base}...{head}/x", "GET /c/{id}/y", "GET /{any}/{id}/y"]
+    match = Matcher([operation(call) for call in calls]).match("GET", "/c/a...b/y")
+    assert match is not None
+    assert match.captured == (("any", "c"), ("id", "a...b"))
+
+
+def test_an_escape_that_nobody_needs_makes_a_path_unknown_and_one_that_is_needed_does_not():
+    for path in ("/users/%61nn", "/users/a%2Db", "/users/a%7e", "/users/%5F"):
+        assert found(["GET /users/{id}"], "GET", path) is None
+    assert found(["GET /users/{id}"], "GET", "/users/a%20b%40c") == "GET /users/{id}"
+
+
 @pytest.mark.parametrize("path", ["/users", "/users/", "/users//", "/users/1/2", "users/1", "", "/", "/Users/1"])
 def test_a_template_takes_exactly_one_segment_that_is_not_empty(path):
     assert found(["GET /users/{id}"], "GET", path) is None

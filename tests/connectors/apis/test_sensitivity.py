@@ -192,6 +192,11 @@ def test_too_many_values_are_not_scanned_and_say_so():
     assert of(json.dumps(["1"] * 30_000).encode()).labels == {UNSCANNED}
 
 
+def test_candidates_beyond_the_budget_of_checks_are_unscanned():
+    assert of(json.dumps("+1234567 " * 1_000).encode()).labels == frozenset()
+    assert of(json.dumps("+1234567 " * 3_000).encode()).labels == {UNSCANNED}
+
+
 def test_a_form_is_decoded_before_it_is_scanned():
     assert of(b"mail=ann%40example.com", FORM).labels == {"email"}
 
