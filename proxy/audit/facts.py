@@ -22,6 +22,7 @@ PREVIEW_CHARS = 256
 WORDS_CHARS = 2_000
 _QUERY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-\[\]]{0,63}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_SILENT = AgentWords()
 
 
 def of_call(call: Call, *, redact: frozenset[str], trace: str | None) -> Facts:
@@ -96,27 +97,37 @@ def _query_name(part: str) -> Fact:
 
 def _input(call: Call, *, redact: frozenset[str]) -> Facts:
     fields = {entry.name: entry for entry in call.operation.fields}
+    found = _found(call.sensitivity)
     return {
         name: _shown(value)
-        if _may_be_shown(name, fields.get(name), call.sensitivity, redact=redact)
+        if _may_be_shown(name, fields.get(name), found, redact=redact)
         else Veiled(value=_flat(value))
         for name, value in call.input.values.items()
     }
 
 
-def _may_be_shown(name: str, entry: Field | None, sensitivity: Sensitivity, *, redact: frozenset[str]) -> bool:
-    if entry is None or entry.labels or names_a_secret(name) or name in redact:
-        return False
-    if any(names_a_secret(key) for key in entry.path):
-        return False
+def _found(sensitivity: Sensitivity) -> tuple[str, ...]:
+    """Where the detectors found something: JSON pointers, each with a slash behind it; `/` is everywhere."""
+    if not sensitivity.labels and not sensitivity.counts and not sensitivity.paths:
+        return ()
     # INVARIANT: where the detectors found more than they could say the place of, nothing is shown.
-    if any(count > len(sensitivity.paths.get(label, ())) for label, count in sensitivity.counts.items()):
+    paths = sensitivity.paths
+    unplaced = any(label not in paths for label in sensitivity.labels)
+    if unplaced or any(count > len(paths.get(label, ())) for label, count in sensitivity.counts.items()):
+        return ("/",)
+    return tuple(f"{pointer}/" for pointers in paths.values() for pointer in pointers)
+
+
+def _may_be_shown(name: str, entry: Field | None, found: tuple[str, ...], *, redact: frozenset[str]) -> bool:
+    if entry is None or entry.labels or name in redact:
         return False
-    if any(label not in sensitivity.paths for label in sensitivity.labels):
+    if names_a_secret(name) or names_a_secret(" ".join(entry.path)):
         return False
-    found = [pointer for pointers in sensitivity.paths.values() for pointer in pointers]
-    places = (f"/{name}/", "/" + "/".join(entry.path) + "/", f"/{entry.place.value}/" + "/".join(entry.path) + "/")
-    return not any(_overlap(place, f"{pointer}/") for pointer in found for place in places)
+    if not found:
+        return True
+    path = "/".join(entry.path)
+    places = (f"/{name}/", f"/{path}/", f"/{entry.place.value}/{path}/")
+    return not any(_overlap(place, pointer) for pointer in found for place in places)
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -140,6 +151,8 @@ def _flat(value: InputValue) -> str:
 
 
 def _words(words: AgentWords) -> Facts | None:
+    if words is _SILENT or words == _SILENT:
+        return None
     spoken: Facts = {
         "reason": words.reason,
         "evidence": words.evidence,
@@ -204,4 +217,4 @@ def trace_id(headers: Sequence[tuple[str, str]]) -> str | None:
 
 def in_order(members: Iterable[str]) -> list[Fact]:
     """The members as a sorted list."""
-    return [str(member) for member in sorted(members)]
+    return [str(member) for member in sorted(members)] if members else []

@@ -154,7 +154,8 @@ class Ledger:
             self._running = True
             async with asyncio.TaskGroup() as group:
                 shipping = group.create_task(self._shipper.run())
-                adopting = group.create_task(self._adopt_orphans())
+                ways = Finishing(spool_of=self._spool_of, shipper_of=self._shipper_of, now=self._now)
+                adopting = group.create_task(adopt(self._directory, ways))
                 try:
                     await self._serve()
                 finally:
@@ -283,8 +284,9 @@ class Ledger:
         except asyncio.CancelledError:
             _refuse((waiting for waiting, _ in batch), "It is stopping.")
             raise
-        for waiting, position in batch:
-            _accept(waiting, position)
+        else:
+            for waiting, position in batch:
+                _accept(waiting, position)
 
     async def _checkpoint_forever(self) -> None:
         while not self._closing.is_set():
@@ -337,7 +339,8 @@ class Ledger:
         if self._running and self._shipper:
             with contextlib.suppress(OSError):
                 mark_complete(self._directory / self._worker, self._shipper)
-        await self._in(self._appender, self._spool.close)
+        closed = asyncio.get_running_loop().run_in_executor(self._appender, self._spool.close)
+        await asyncio.wait({closed}, timeout=self._settings.write_timeout_s)
         for sink in self._sinks.values():
             await sink.close()
         self._appender.shutdown(wait=False)
@@ -346,13 +349,11 @@ class Ledger:
         self._ended.set()
 
     def _give_up(self, why: str) -> None:
+        _refuse(self._flying[1] if self._flying else (), why)
         _refuse(self._queue, why)
         _refuse((waiting for waiting, _ in self._unsynced), why)
         self._queue.clear()
         self._unsynced.clear()
-
-    async def _adopt_orphans(self) -> None:
-        await adopt(self._directory, Finishing(spool_of=self._spool_of, shipper_of=self._shipper_of, now=self._now))
 
     def _spool_of(self, directory: Path) -> Spool:
         return Spool(

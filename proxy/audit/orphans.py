@@ -34,7 +34,12 @@ class Finishing:
 
 async def adopt(directory: Path, finishing: Finishing) -> None:
     """Every chain that nobody writes is finished, one after another."""
-    for folder in await asyncio.to_thread(segments.chains, directory):
+    try:
+        folders = await asyncio.to_thread(segments.chains, directory)
+    except OSError as exc:
+        _log.warning("chains of earlier workers cannot be looked at: %s", exc.strerror)
+        return
+    for folder in folders:
         spool = finishing.spool_of(folder)
         try:
             if _is_complete(folder, finishing.shipper_of(spool)):

@@ -217,12 +217,21 @@ def denial_changed(entry: str, *, denied: bool, by: Person, why: str, until: flo
     return Record(kind=Kind.DENIAL_CHANGED, facts=said)
 
 
-def key_issued(key_id: str, *, agent: Identity, by: Person | None, expires_at: int, revoked: bool = False) -> Record:
-    """An agent key that was handed out, or revoked. Its id, never the key."""
+def key_issued(
+    key_id: str,
+    *,
+    agent: Identity,
+    by: Person | None,
+    expires_at: int,
+    revoked: bool = False,
+    account: str | None = None,
+) -> Record:
+    """An agent key that was handed out, or revoked. Its id, never the key. `account`: of the operating system."""
     said: Facts = {
         "key_id": key_id,
         "agent": agent,
         "by": facts.of_person(by) if by is not None else None,
+        "account": account,
         "expires_at": expires_at,
         "revoked": revoked,
     }

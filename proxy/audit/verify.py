@@ -6,6 +6,7 @@ kept. Says exactly what is wrong, in which file, at which line; repairs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -154,6 +155,12 @@ def _kept_notes(doubts: _Doubts, path: Path) -> Iterator[tuple[int, str]]:
         doubts.find(Fault.CHECKPOINT, path, number + 1, f"note {number + 1}: {exc}")
 
 
+def _whole_notes(path: Path) -> Iterator[str]:
+    # Read again: a note may have come since the first reading. What is malformed was reported then.
+    with contextlib.suppress(NoteRefused, FileNotFoundError):
+        yield from notes(path.read_bytes().decode("utf-8", "surrogateescape"))
+
+
 def _opened(doubts: _Doubts, path: Path, number: int, note: str, *, key: Ed25519PublicKey) -> Checkpoint | None:
     try:
         checkpoint = opened(note, key)
@@ -254,10 +261,10 @@ def _check_tail(doubts: _Doubts) -> None:
 def _check_notes(doubts: _Doubts, *, key: Ed25519PublicKey) -> None:
     """Each checkpoint that the chain itself carries must be in the checkpoints file."""
     path = doubts.directory / segments.CHECKPOINTS
-    text = path.read_bytes() if path.exists() else b""
+    kept = frozenset(_whole_notes(path))
     for line, file, link in doubts.noted:
         note = link.note or ""
-        if _opened(doubts, file, line.number, note, key=key) and f"{note}\n".encode() not in text:
+        if _opened(doubts, file, line.number, note, key=key) and note not in kept:
             detail = "its checkpoint is missing from the checkpoints file"
             doubts.find(Fault.CHECKPOINT, file, line.number, detail, seq=link.seq)
 

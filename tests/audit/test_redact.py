@@ -4,9 +4,10 @@ import time
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.audit import redact as module
 from proxy.audit.redact import Redactor, Veiled, names_a_secret, redact, text
 
 REDACTOR = Redactor(b"k" * 32)
@@ -79,6 +80,55 @@ def test_whatever_the_facts_are_they_become_one_printable_line(facts: dict[str, 
     encoded = REDACTOR.encode(facts)  # type: ignore[arg-type]
     assert len(encoded.decode().splitlines()) == 1
     assert set(orjson.loads(encoded)) == set(facts)
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        "sk_live_",
+        "ghp_",
+        "eyJ",
+        "bearer ",
+        "Basic ",
+        "NEGOTIATE ",
+        "AKIA",
+        "ASIA",
+        "AIza",
+        "xoxb-",
+        "github_pat_",
+        "SG.",
+        "@",
+        "%40",
+        ".com",
+        "://",
+        ":",
+        "=",
+        "password",
+        "api_key",
+        "-----BEGIN PRIVATE KEY-----",
+        "glpat-",
+        "hf_",
+        "npm_",
+        "whsec_",
+        "shpat_",
+        "dop_v1_",
+        "ann",
+        "4111 1111 1111 1111",
+        "0123456789ABCDEF",
+        "abcdefgh12345678",
+        "Q1w2e3r4",
+        " ",
+        "/",
+        "-",
+        "é",
+        "٤١",
+    ]
+)
+
+
+@settings(max_examples=500)
+@given(st.lists(FRAGMENTS | st.text(max_size=3), max_size=8).map("".join))
+def test_the_quick_look_before_the_scan_overlooks_nothing(said: str) -> None:
+    assert text(said, limit=10_000) == module._SENSITIVE.sub(module._replacement, said)
 
 
 @pytest.mark.parametrize(

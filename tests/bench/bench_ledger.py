@@ -7,6 +7,9 @@ is really on a disk (`TMPDIR`), or the syncs are worth nothing.
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import itertools
 import statistics
 import sys
 import tempfile
@@ -17,12 +20,29 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from policy.call import AgentWords, Resource, Target  # noqa: E402
 from policy.verdict import Allow  # noqa: E402
 from proxy.audit import record  # noqa: E402
 from proxy.audit.ledger import Durability, Ledger  # noqa: E402
 from tests.fakes.ledgers import running  # noqa: E402
 from tests.fakes.values import a_call  # noqa: E402
 
+
+def identifier(number: int) -> str:
+    """24 letters and digits, as APIs like them."""
+    return base64.b32encode(hashlib.sha256(b"%d" % number).digest()[:15]).decode()
+
+
+CALLS = tuple(
+    a_call(
+        id=f"call_{n:026d}",
+        target=Target(method="POST", path=f"/v1/charges/ch_{identifier(n)}/refunds"),
+        resource=Resource(kind="charge", id=f"stripe/charge/ch_{identifier(n)}"),
+        words=AgentWords(reason=f"parcel {n} was lost on its way to the customer"),
+    )
+    for n in range(20_000)
+)
+"""No two alike: nothing that is remembered of the last record helps with the next."""
 VERDICT = Allow(bundle="b" * 64, policies=("billing-agents-refund",))
 
 
@@ -45,13 +65,13 @@ class Figure:
 
 async def measured(ledger: Ledger, durability: Durability, *, callers: int, seconds: float) -> Figure:
     """The figure of so many callers who each write one record after another."""
-    call = a_call()
+    calls = itertools.cycle(CALLS)
     latencies: list[float] = []
     end = time.perf_counter() + seconds
 
     async def write() -> None:
         while (began := time.perf_counter()) < end:
-            await ledger.record(record.judged(call, VERDICT), durability)
+            await ledger.record(record.judged(next(calls), VERDICT), durability)
             latencies.append((time.perf_counter() - began) * 1000)
             if durability is Durability.QUEUED and ledger.queued > 5_000:
                 await asyncio.sleep(0.001)
@@ -71,7 +91,7 @@ async def main(seconds: float) -> None:
     for durability in Durability:
         for callers in (1, 32, 256):
             with tempfile.TemporaryDirectory() as directory:
-                async with running(Path(directory)) as ledger:
+                async with running(Path(directory), queue_records=1_000_000) as ledger:
                     figure = await measured(ledger, durability, callers=callers, seconds=seconds)
             sys.stdout.write(f"{durability.value:<8} {callers:>4} callers {figure}\n")
 
