@@ -86,6 +86,8 @@ def obligations(annotations: Mapping[str, str]) -> Obligations:
 def join(several: Iterable[Obligations]) -> Obligations:
     """All obligations at once: unions, the shortest timeout, the highest severity, the fullest log."""
     parts = tuple(several)
+    if len(parts) == 1:
+        return parts[0]
     return Obligations(
         queues=frozenset().union(*(one.queues for one in parts)),
         timeout_s=min((one.timeout_s for one in parts if one.timeout_s is not None), default=None),

@@ -18,7 +18,10 @@ class Tier(StrEnum):
 
 
 class OperationClass(StrEnum):
-    """What kind of effect an operation has. Each is a Cedar action group; all but `read` are in `write`."""
+    """What kind of effect an operation has. Each is a Cedar action group.
+
+    Whatever is not a read is also in `write`; `read` with `export` beside it is an export that changes nothing.
+    """
 
     READ = "read"
     WRITE = "write"

@@ -6,17 +6,15 @@ process is first compiled in a child, and at start the engine shows that it refu
 
 from __future__ import annotations
 
-import multiprocessing
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.resources import files
 
 from config import settings as config
 from connectors.apis import catalogue
 from connectors.apis.catalogue import Catalogue
 from policy import bundle as law
-from policy.attempt import Act
 from policy.bundle import Bundle, Source
 from policy.call import Call, CallId, Input, Resource, Target
 from policy.engine import Engine
@@ -26,6 +24,7 @@ from policy.principal import Identity, Principal
 from policy.reasons import Reason
 from policy.verdict import Allow, Ask, Deny, Verdict
 from proxy.errors import BrokenPromise
+from proxy.rehearsal import Text, prepare, survived
 
 SHIPPED = "assentry/base.cedar"
 """What the shipped policies are called in problems and explanations."""
@@ -59,15 +58,9 @@ def compile_in_child(
     where the child did not survive or did not finish.
     """
     text = _text(settings, operations=operations, groups=groups, labels=labels)
-    child = multiprocessing.get_context("spawn").Process(target=_rehearse, args=(text,), daemon=True)
-    child.start()
-    child.join(limit_s)
-    if child.is_alive():
-        child.kill()
-        child.join()
-        raise _refused(f"compiling the policies took longer than {limit_s:g} s")
-    if child.exitcode != 0:
-        raise _refused(f"compiling the policies ends the process (exit status {child.exitcode}): too deeply nested?")
+    harm = survived(text, limit_s=limit_s)
+    if harm is not None:
+        raise _refused(harm)
     return text.compile()
 
 
@@ -103,27 +96,14 @@ def self_test(engine: Engine) -> None:
         raise BrokenPromise(Reason.POLICY_ERROR, failure)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Text:
-    """All that a bundle is made of; travels to the child as it is."""
-
-    sources: tuple[Source, ...]
-    operations: tuple[Operation, ...]
-    groups: dict[str, int]
-    labels: frozenset[str]
-
-    def compile(self) -> Bundle:
-        return law.build(self.sources, operations=self.operations, groups=self.groups, labels=self.labels)
-
-
 def _text(
     settings: config.Policy,
     *,
     operations: Sequence[Operation],
     groups: Mapping[str, config.Group],
     labels: Iterable[str],
-) -> _Text:
-    return _Text(
+) -> Text:
+    return Text(
         sources=_sources(settings),
         operations=tuple(operations),
         groups={name: group.quorum for name, group in groups.items()},
@@ -150,22 +130,6 @@ def _sources(settings: config.Policy) -> tuple[Source, ...]:
     if problems:
         raise BundleRefused(tuple(problems))
     return tuple(sources)
-
-
-def _rehearse(text: _Text) -> None:
-    """Compiles the text and prepares every slice in a thread of the child. A refusal is not a crash: exit status 0."""
-    with ThreadPoolExecutor(max_workers=1) as threads:
-        try:
-            threads.submit(lambda: _prepare(text.compile())).result()
-        except BundleRefused:
-            return
-
-
-def _prepare(bundle: Bundle) -> None:
-    for name in bundle.operations:
-        bundle.slice(name)
-    for act in Act:
-        bundle.review(act)
 
 
 def _refused(message: str) -> BundleRefused:
@@ -195,9 +159,11 @@ def _failure(engine: Engine) -> str | None:
         "self:pay": OperationClass.MONEY,
     }
     named = {name: _operation(name, kind) for name, kind in operations.items()}
-    canary = Engine(
-        law.build([Source(file="self-test", text=_CANARY)], operations=[*named.values()], groups={}, labels=frozenset())
-    )
+    source = Source(file="self-test", text=_CANARY)
+    try:
+        canary = Engine(law.build([source], operations=[*named.values()], groups={}, labels=frozenset()))
+    except BundleRefused:
+        return "The policy engine failed its self-test: good policies are refused. Is the stack of threads too small?"
     expectations: tuple[tuple[str, Callable[[Verdict], bool], str], ...] = (
         ("self:plain", lambda said: isinstance(said, Allow), "a granted call is not allowed"),
         ("self:delete", lambda said: _denied(said, Reason.FORBIDDEN), "a prohibition on an action group does not act"),
@@ -207,7 +173,7 @@ def _failure(engine: Engine) -> str | None:
     for name, right, failure in expectations:
         if not right(canary.judge(_call(named[name]), now=0)):
             return f"The policy engine failed its self-test: {failure}."
-    _prepare(engine.bundle)
+    prepare(engine.bundle)
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.annotations import Kind
@@ -77,7 +77,7 @@ def test_the_shipped_policies_grant_nothing() -> None:
             8,
         ),
         (
-            '@id("x") permit (principal is Agent, action, resource) when { context has sbject && context.sbject == 1 };',
+            '@id("x") permit (principal is Agent, action, resource) when { context has sbject && context.sbject };',
             "can never match",
             1,
             1,
@@ -161,6 +161,7 @@ def test_a_slice_holds_the_policies_whose_scope_can_match_and_no_others() -> Non
 
 
 @given(st.text(max_size=60) | st.sampled_from(["when {", "};", "unless", '@id("', "forbid"]), st.integers(0, 400))
+@settings(deadline=None)  # some examples compile a bundle; on a busy machine that takes its time
 def test_noise_in_a_policy_is_refused_with_a_place_or_is_law(noise: str, place: int) -> None:
     text = f"{GRANT}\n{GATE}"
     place %= len(text)

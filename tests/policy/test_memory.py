@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.call import AgentWords, Call, Input, Resource
@@ -116,6 +116,7 @@ MADE = bundle(SHIPPED, REFUNDS, EVERYTHING)
 
 
 @given(st.lists(VARIANTS, min_size=2, max_size=12))
+@settings(deadline=None)
 def test_memory_never_changes_a_verdict(calls: list[Call]) -> None:
     remembering = Engine(MADE)
     for call in calls:

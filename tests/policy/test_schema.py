@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from cedarpy import Schema
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy import facts, schema
@@ -52,6 +52,7 @@ def test_without_groups_the_schema_still_stands() -> None:
 
 
 @given(st.text(min_size=1, max_size=30), st.text(min_size=1, max_size=20), st.text(max_size=20))
+@settings(deadline=None)
 def test_no_name_can_write_cedar_of_its_own(operation: str, group: str, label: str) -> None:
     odd = replace(TRANSFER, name=f"bank:{operation}")
     text = schema.whole((odd,), quorum={f"{group}:1"}, labels={label})

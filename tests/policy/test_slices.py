@@ -148,6 +148,7 @@ def _compare(call: Call, *, seed: int, size: int, recent: Recent, approvals: App
 
 
 @given(CALLS, st.integers(0, 5), st.integers(0, 60), st.integers(0, 1))
+@settings(deadline=None)  # some examples compile a bundle; on a busy machine that takes its time
 def test_a_slice_judges_like_the_whole_bundle(call: Call, seed: int, calls: int, count: int) -> None:
     _compare(call, seed=seed, size=12, recent=Recent(calls_day=calls), approvals=Approvals(count=count))
 
