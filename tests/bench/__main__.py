@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, one after the other, each in a process of its own so that none warms another's caches."""
+"""`make bench`: every benchmark in turn, each in a process of its own so that none warms another's caches."""
 
 from __future__ import annotations
 
