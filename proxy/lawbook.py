@@ -6,7 +6,6 @@ process is first compiled in a child, and at start the engine shows that it refu
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files

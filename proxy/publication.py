@@ -10,13 +10,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from config.settings import Settings, Upstream
-from connectors.apis.catalogue import Catalogue, empty, load
-from connectors.apis.errors import CatalogueRefused
+from config.settings import Settings
+from connectors.apis.errors import CatalogueRefused, Fault
 from connectors.apis.naming import Namer
 from policy.engine import Engine
-from policy.errors import BundleRefused
-from policy.operation import unknown
+from policy.errors import BundleRefused, Problem
 from policy.reasons import Reason
 from proxy import lawbook
 from proxy.audit import record
@@ -49,11 +47,10 @@ class Publication:
         """The digest of what is in force now. What is not good raises OperatorFault and changes nothing."""
         try:
             in_force = await asyncio.to_thread(self._compiled)
-        except BundleRefused as refused:
-            await self._refused(refused)
-            raise OperatorFault(Reason.POLICY_ERROR, f"The policies are refused: {refused}") from refused
-        except CatalogueRefused as refused:
-            raise OperatorFault(Reason.POLICY_ERROR, f"A catalogue is refused: {refused}") from refused
+        except (BundleRefused, CatalogueRefused) as refused:
+            await self._record_refusal(refused)
+            what = "The policies are" if isinstance(refused, BundleRefused) else "A catalogue is"
+            raise OperatorFault(Reason.POLICY_ERROR, f"{what} refused: {refused}") from refused
         digest = in_force.engine.bundle.digest
         await self._ledger.record(record.published(digest), Durability.SYNCED)
         if self._law is None:
@@ -62,31 +59,33 @@ class Publication:
             self._law.current = in_force
         return digest
 
-    async def _refused(self, refused: BundleRefused) -> None:
+    async def _record_refusal(self, refused: BundleRefused | CatalogueRefused) -> None:
         standing = self._law.current.engine.bundle.digest if self._law else ""
-        await self._ledger.record(record.published(standing, refused.problems), Durability.WRITTEN)
+        problems = [one if isinstance(one, Problem) else _problem(one) for one in refused.problems]
+        await self._ledger.record(record.published(standing, problems), Durability.WRITTEN)
 
     def _compiled(self) -> InForce:
         limits = self._settings.limits
-        catalogues = {upstream.name: _catalogue(upstream) for upstream in self._settings.upstreams}
-        operations = [operation for one in catalogues.values() for operation in one.operations]
-        operations += [unknown(name, "") for name in catalogues]
-        labels = frozenset(label for one in catalogues.values() for label in one.labels)
+        catalogues = lawbook.read_catalogues(self._settings.upstreams)
         bundle = lawbook.compile_in_child(
-            self._settings.policy, operations=operations, groups=self._settings.groups, labels=labels
+            self._settings.policy,
+            operations=lawbook.operations_of(catalogues),
+            groups=self._settings.groups,
+            labels=lawbook.labels_of(catalogues),
         )
         engine = Engine(bundle)
         lawbook.self_test(engine)
         return InForce(
             engine=engine,
             namers={
-                name: Namer(one, scan_bytes=limits.scan_bytes, json_depth=limits.json_depth)
-                for name, one in catalogues.items()
+                one.upstream: Namer(one, scan_bytes=limits.scan_bytes, json_depth=limits.json_depth)
+                for one in catalogues
             },
             environments={upstream.name: upstream.environment for upstream in self._settings.upstreams},
             published_at=self._now(),
         )
 
 
-def _catalogue(upstream: Upstream) -> Catalogue:
-    return load(upstream.catalogue, upstream=upstream.name) if upstream.catalogue else empty(upstream.name)
+def _problem(fault: Fault) -> Problem:
+    # Catalogues are data: a fault is found by its keys, not by a line.
+    return Problem(file=fault.file, line=1, column=1, message=f"{fault.where}: {fault.message}".removeprefix(": "))

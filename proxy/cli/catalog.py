@@ -6,15 +6,13 @@ Exit status 0: done, or the call is known; 1: the call is not in the catalogue; 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connectors.apis import writing
-from connectors.apis.catalogue import BUILTIN, Catalogue, load, shipped
-from connectors.apis.errors import CatalogueRefused
-from connectors.apis.matcher import Matcher
-from policy.operation import Operation
+if TYPE_CHECKING:
+    from connectors.apis.catalogue import Catalogue
+    from policy.operation import Operation
 
 app = typer.Typer(no_args_is_help=True, help="Operation catalogues: import, check, try, list.")
 
@@ -31,6 +29,8 @@ def import_(
     upstream: UpstreamOption = None,
 ) -> None:
     """Turn an OpenAPI document into a catalogue to edit."""
+    from connectors.apis import writing
+
     catalogue = _loaded(spec, upstream)
     text = writing.written(catalogue.operations)
     for note in catalogue.notes:
@@ -63,6 +63,8 @@ def match(
     upstream: UpstreamOption = None,
 ) -> None:
     """Say which operation a call is."""
+    from connectors.apis.matcher import Matcher
+
     catalogue = _loaded(file, upstream)
     found = Matcher(catalogue.operations).match(method, path)
     if found is None:
@@ -79,6 +81,8 @@ def ls(
     upstream: UpstreamOption = None,
 ) -> None:
     """List operations."""
+    from connectors.apis.catalogue import BUILTIN, shipped
+
     files = [file] if file else [Path(f"{BUILTIN}{name}") for name in shipped()]
     for one in files:
         for operation in _loaded(one, upstream).operations:
@@ -86,6 +90,9 @@ def ls(
 
 
 def _loaded(file: Path, upstream: str | None) -> Catalogue:
+    from connectors.apis.catalogue import BUILTIN, load
+    from connectors.apis.errors import CatalogueRefused
+
     name = upstream or file.name.removeprefix(BUILTIN).partition(".")[0]
     try:
         return load(file, upstream=name)

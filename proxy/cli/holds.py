@@ -5,7 +5,6 @@ Speaks to the approvers' API only, so it can do no more than its user may. Exit 
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,6 +13,7 @@ from typing import Annotated, cast
 import typer
 
 from proxy.cli.remote import DEFAULT_URL, Gate, Json, TokenFileOption, UrlOption, gate, leave
+from proxy.cli.screen import line, say, say_json
 
 app = typer.Typer(no_args_is_help=True, help="Held calls: list, show, approve, reject, withdraw.")
 
@@ -43,7 +43,7 @@ def ls(
     """List the held calls that you may see."""
     found = gate(url, token_file).get("/v1/holds", query={"state": "settled" if settled else "open"})
     if output is Output.JSON:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        say_json(found)
         return
     holds = _holds(found)
     if not holds:
@@ -61,7 +61,10 @@ def show(
 ) -> None:
     """Show everything about one held call."""
     hold = _find(gate(url, token_file), call)
-    typer.echo(json.dumps(hold, indent=2, ensure_ascii=False) if output is Output.JSON else _brief(hold))
+    if output is Output.JSON:
+        say_json(hold)
+    else:
+        say(_brief(hold))
 
 
 @app.command()
@@ -107,16 +110,16 @@ def _decide(asked: Gate, call: str, act: str, *, reason: str, fingerprint: str) 
         if fingerprint not in {short, whole}:
             leave(1, f"What is held now has the fingerprint {short}, not {fingerprint}. Nothing was decided.")
     else:
-        typer.echo(_brief(hold))
+        say(_brief(hold))
         if not sys.stdin.isatty():
             leave(2, f"Without a terminal to ask at, say what you decide on: --fingerprint {short}")
         typer.confirm(f"{act.capitalize()} exactly this ({short})?", abort=True)
     decision: Json = {"fingerprint": whole, "shown": hold["shown"], "reason": reason}
     after = asked.post(f"/v1/holds/{hold['id']}/{act}", decision)
-    typer.echo(f"{after['id']} is now {after['state']}: {after['sentence']}")
+    say(f"{line(after['id'])} is now {line(after['state'])}: {line(after['sentence'])}")
     if after["state"] == "pending":
-        needs = "; ".join(str(gate["text"]) for gate in _list(after, "gates"))
-        typer.echo(f"Your approval counts. All in all it needs {needs}, so someone else has to approve it too.")
+        needs = "; ".join(line(gate["text"]) for gate in _list(after, "gates"))
+        say(f"Your approval counts. All in all it needs {needs}, so someone else has to approve it too.")
 
 
 def _find(asked: Gate, call: str) -> Json:
@@ -152,7 +155,7 @@ def _table(holds: list[Json]) -> None:
         needs = "; ".join(str(gate["text"]) for gate in _list(hold, "gates"))
         cells = (str(hold["id"])[-8:], hold["state"], hold["tier"], hold["sentence"], needs, _left(hold))
         # Text, not markup: what an agent wrote is printed as it is.
-        table.add_row(*(Text(str(cell)) for cell in cells))
+        table.add_row(*(Text(line(cell)) for cell in cells))
     console = Console()
     console.width = console.width if console.is_terminal else 1000
     console.print(table)
@@ -160,32 +163,32 @@ def _table(holds: list[Json]) -> None:
 
 def _brief(hold: Json) -> str:
     lines = [
-        str(hold["sentence"]),
-        f"{hold['id']}  {hold['state']}  tier {hold['tier']}  {_left(hold)}",
+        line(hold["sentence"]),
+        f"{line(hold['id'])}  {line(hold['state'])}  tier {line(hold['tier'])}  {_left(hold)}".rstrip(),
         "",
         "Held by",
         *_facts(hold, "gates"),
-        *(f"  {vote['name']}: {vote['vote']} {vote['reason']}" for vote in _list(hold, "votes")),
+        *(f"  {line(vote['name'])}: {line(vote['vote'])} {line(vote['reason'])}" for vote in _list(hold, "votes")),
         "Who",
         *_facts(hold, "who"),
         "What",
         *_facts(hold, "change"),
-        *(f"  data {fact['label']} {fact['text']}".rstrip() for fact in _list(hold, "labels")),
+        *(f"  data {line(fact['label'])} {line(fact['text'])}".rstrip() for fact in _list(hold, "labels")),
         "Exactly",
-        f"  {hold['target']}",
-        *(f"  {line}" for line in str(hold["body"]).splitlines()),
+        f"  {line(hold['target'])}",
+        *(f"  {row}" for row in str(hold["body"]).split("\n")),
         *([f"  … {hold['hidden_bytes']} bytes not shown"] if hold["hidden_bytes"] else []),
-        f"  sha256 {hold['body_sha256']}",
+        f"  sha256 {line(hold['body_sha256'])}",
     ]
     if _list(hold, "agent_words"):
         lines += ["The agent says (unverified)", *_facts(hold, "agent_words")]
     if hold["outcome"]:
-        lines += ["Outcome", f"  {hold['outcome']}"]
-    return "\n".join([*lines, f"Fingerprint {hold['fingerprint_short']}"])
+        lines += ["Outcome", f"  {line(hold['outcome'])}"]
+    return "\n".join([*lines, f"Fingerprint {line(hold['fingerprint_short'])}"])
 
 
 def _facts(hold: Json, name: str) -> list[str]:
-    return [f"  {fact['label']}: {fact['text']}" for fact in _list(hold, name)]
+    return [f"  {line(fact['label'])}: {line(fact['text'])}" for fact in _list(hold, name)]
 
 
 def _left(hold: Json) -> str:

@@ -1,30 +1,48 @@
 """`assentry keys`: agent keys for SDKs that cannot fetch tokens. Works on the store of a running gate.
 
-For operators with access to the settings file and the store; there is no way to it over the network.
-Exit status 0: done; 1: no such key; 2: wrong usage or settings; 3: the store does not answer.
+For operators with access to the settings file, the store and the ledger's directory; there is no way to it over the
+network. Every key that is issued or revoked is on the ledger first, on the chain `cli`; without a record, no key.
+Exit status 0: done; 1: no such key; 2: wrong usage or settings; 3: the store or the ledger does not answer.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from policy.principal import Identity
 from proxy.cli.config import ConfigOption, loaded_or_exit
 from proxy.cli.remote import leave
-from proxy.identity.agent_keys import AgentKey, AgentKeys
+from proxy.cli.screen import line, say, say_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from config.settings import Settings
+    from policy.principal import Identity
+    from proxy.audit.record import Record
+    from proxy.holds.connection import StoreConnection
+    from proxy.identity.agent_keys import AgentKey
 
 app = typer.Typer(no_args_is_help=True, help="Agent keys: issue, list, revoke.")
 
 _IDENTITY = re.compile(r"([a-z][a-z0-9-]{0,62}):[A-Za-z0-9._:@/|+=-]{1,255}")
-_LIFETIME = re.compile(r"(\d+)([hd])")
+_LIFETIME = re.compile(r"(\d{1,6})([hd])")
+_LONGEST_S = 366 * 86_400
 _Result = TypeVar("_Result")
+
+
+class Output(StrEnum):
+    """How things are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to print.")]
 
 
 @app.command()
@@ -37,61 +55,69 @@ def issue(
     config: ConfigOption = None,
 ) -> None:
     """Issue a key and print it, once."""
-    lifetime_s = _seconds(lifetime)
-
-    async def work(keys: AgentKeys) -> str:
-        _, text = await keys.issue(
-            _identity(agent), owner=_identity(owner) if owner else None, groups=frozenset(group or ()),
-            lifetime_s=lifetime_s, note=note,
-        )  # fmt: skip
-        return text
-
+    named, answerable, lifetime_s = _identity(agent), _identity(owner) if owner else None, _seconds(lifetime)
     settings = loaded_or_exit(config).settings
     issuers = {issuer.name for issuer in settings.issuers if issuer.agents_audience}
     if agent.split(":", 1)[0] not in issuers:
-        leave(2, f"{agent!r} is not a subject of an issuer with agents; those are: {', '.join(sorted(issuers))}.")
-    typer.echo(_with_keys(config, work))
+        known = ", ".join(sorted(issuers)) or "none"
+        leave(2, f"{agent!r} is not a subject of an issuer that has agents. Issuers that have: {known}.")
+
+    async def work(connection: StoreConnection) -> str:
+        from proxy.identity.agent_keys import AgentKeys
+        from proxy.identity.key_office import KeyOffice
+
+        office = KeyOffice(AgentKeys(connection), write=_on_the_ledger(settings), account=_account())
+        _, text = await office.issue(
+            named, owner=answerable, groups=frozenset(group or ()), lifetime_s=lifetime_s, note=note
+        )
+        return text
+
+    typer.echo(_connected(settings, work))
 
 
 @app.command()
-def ls(
-    config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def ls(config: ConfigOption = None, output: OutputOption = Output.TABLE) -> None:
     """List the keys in force; never the keys themselves."""
 
-    async def work(keys: AgentKeys) -> tuple[AgentKey, ...]:
-        return await keys.listing()
+    async def work(connection: StoreConnection) -> tuple[AgentKey, ...]:
+        from proxy.identity.agent_keys import AgentKeys
 
-    found = _with_keys(config, work)
-    if as_json:
-        typer.echo(json.dumps([_row(key) for key in found], indent=2))
-        return
-    for key in found:
-        row = _row(key)
-        typer.echo(f"{row['id']}  {row['agent']}  until {row['expires_at']}  {row['note']}".rstrip())
+        return await AgentKeys(connection).listing()
+
+    rows = [_row(key) for key in _connected(loaded_or_exit(config).settings, work)]
+    if output is Output.JSON:
+        say_json({"keys": rows})
+    elif not rows:
+        say("No key is in force.")
+    for row in rows if output is Output.TABLE else ():
+        say("  ".join(line(row[name]) for name in ("id", "agent", "expires_at", "note")).rstrip())
 
 
 @app.command()
 def revoke(
     key_id: Annotated[str, typer.Argument(help="Id of the key, as `ls` shows it.")], config: ConfigOption = None
 ) -> None:
-    """Revoke a key: refused everywhere within seconds."""
+    """Revoke a key: refused everywhere within seconds, also when the ledger cannot be written."""
+    settings = loaded_or_exit(config).settings
 
-    async def work(keys: AgentKeys) -> bool:
-        return await keys.revoke(key_id)
+    async def work(connection: StoreConnection) -> AgentKey | None:
+        from proxy.identity.agent_keys import AgentKeys
+        from proxy.identity.key_office import KeyOffice
 
-    if not _with_keys(config, work):
+        return await KeyOffice(AgentKeys(connection), write=_on_the_ledger(settings), account=_account()).revoke(key_id)
+
+    if _connected(settings, work) is None:
         leave(1, f"There is no key {key_id!r} in force.")
-    typer.echo(f"Key {key_id} is revoked.")
+    say(f"Key {key_id} is revoked.")
 
 
-def _with_keys(config: ConfigOption, work: Callable[[AgentKeys], Awaitable[_Result]]) -> _Result:
+def _connected(settings: Settings, work: Callable[[StoreConnection], Awaitable[_Result]]) -> _Result:
+    import asyncio
+
     from proxy.errors import AssentryError
     from proxy.holds.connection import connect
     from proxy.holds.embedded import running_url
 
-    settings = loaded_or_exit(config).settings
     url = settings.store.url or running_url(settings.data)
     if url is None:
         leave(3, f"No gate is running on {str(settings.data)!r}: its embedded store runs only while it does.")
@@ -99,7 +125,7 @@ def _with_keys(config: ConfigOption, work: Callable[[AgentKeys], Awaitable[_Resu
     async def connected() -> _Result:
         connection = connect(settings.store, url=url)
         try:
-            return await work(AgentKeys(connection))
+            return await work(connection)
         finally:
             await connection.close()
 
@@ -109,7 +135,31 @@ def _with_keys(config: ConfigOption, work: Callable[[AgentKeys], Awaitable[_Resu
         leave(3, fault.detail)
 
 
+def _on_the_ledger(settings: Settings) -> Callable[[Record], Awaitable[None]]:
+    directory: Path = settings.ledger.directory or settings.data / "ledger"
+
+    async def write(record: Record) -> None:
+        from proxy.audit import single
+
+        single.write(settings.ledger, directory=directory, record=record)
+
+    return write
+
+
+def _account() -> str:
+    """The account of the operating system, as the kernel knows it; a variable could say anything."""
+    import os
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def _identity(text: str) -> Identity:
+    from policy.principal import Identity
+
     if not _IDENTITY.fullmatch(text):
         leave(2, f"{text!r} is not an identity; write <issuer name>:<sub>, for example corp:billing-bot.")
     return Identity(text)
@@ -117,12 +167,15 @@ def _identity(text: str) -> Identity:
 
 def _seconds(text: str) -> int:
     match = _LIFETIME.fullmatch(text)
-    if match is None or int(match[1]) == 0:
-        leave(2, f"{text!r} is not a lifetime; write 12h or 90d.")
-    return int(match[1]) * {"h": 3600, "d": 86_400}[match[2]]
+    seconds = int(match[1]) * {"h": 3600, "d": 86_400}[match[2]] if match else 0
+    if not 0 < seconds <= _LONGEST_S:
+        leave(2, f"{text!r} is not a lifetime; write 12h or 90d, a year at most.")
+    return seconds
 
 
 def _row(key: AgentKey) -> dict[str, object]:
+    from datetime import UTC, datetime
+
     return {
         "id": key.id,
         "agent": key.agent,

@@ -88,5 +88,8 @@ def gate(url: str, token_file: Path | None) -> Gate:
 
 def leave(status: int, why: str) -> NoReturn:
     """Say why on standard error and exit."""
-    typer.echo(why, err=True)
+    from policy.brief import visible
+
+    # A gate's refusal may quote an agent.
+    typer.echo(visible(why), err=True)
     raise typer.Exit(status)

@@ -19,8 +19,11 @@ from pathlib import Path
 
 from config.load import load
 from policy.principal import Identity
+from proxy.audit.ledger import Durability
+from proxy.audit.record import Record
 from proxy.demo.issuer import DemoAgent, DemoIssuer, DemoPerson
 from proxy.demo.upstreams import DemoUpstreams
+from proxy.identity.key_office import KeyOffice
 from proxy.wiring import Running, running
 
 _PORTS = {"agents": 8400, "approvers": 8401, "operators": 8402, "issuer": 8403, "upstreams": 8404}
@@ -61,7 +64,7 @@ async def demo(folder: Path, *, ports: dict[str, int] | None = None) -> AsyncIte
     try:
         settings = _written(folder, issuer, upstreams, chosen)
         async with running(load(settings, environ={})) as gate:
-            _, key = await gate.agent_keys.issue(
+            _, key = await _office(gate).issue(
                 Identity("demo:billing-bot"),
                 owner=Identity("demo:olga"),
                 groups=frozenset({"billing-agents"}),
@@ -73,6 +76,13 @@ async def demo(folder: Path, *, ports: dict[str, int] | None = None) -> AsyncIte
     finally:
         await upstreams.stop()
         await issuer.stop()
+
+
+def _office(gate: Running) -> KeyOffice:
+    async def write(record: Record) -> None:
+        await gate.ledger.record(record, Durability.SYNCED)
+
+    return KeyOffice(gate.agent_keys, write=write, account="demo")
 
 
 async def run(folder: Path, *, agent: bool) -> None:

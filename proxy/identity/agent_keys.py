@@ -62,7 +62,7 @@ class AgentKeys:
         self._now = now
         self._remembered: dict[str, _Remembered] = {}
 
-    async def issue(
+    def draft(
         self,
         agent: Identity,
         *,
@@ -71,7 +71,7 @@ class AgentKeys:
         lifetime_s: int,
         note: str = "",
     ) -> tuple[AgentKey, BearerText]:
-        """A new key for this subject, and its text, which is shown once and never kept."""
+        """A new key for this subject, and its text, which is shown once and never kept. In force once kept."""
         # Lower case and digits only, so that an id can be read aloud.
         key_id = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(12))
         secret = secrets.token_urlsafe(32)
@@ -86,9 +86,18 @@ class AgentKeys:
             issued_at=issued_at,
             expires_at=issued_at + lifetime_s,
         )
-        await self._connection.command("SET", self._name(key_id), _KEY.dump_json(key), "EX", lifetime_s)
-        await self._connection.command("SADD", self._index, key_id)
         return key, BearerText(f"{PREFIX}{key_id}_{secret}")
+
+    async def keep(self, key: AgentKey) -> None:
+        """The key is in force on every replica. Raises Outage: then nobody may be given its text."""
+        lifetime_s = key.expires_at - key.issued_at
+        # Listed before it is in force: an outage in between leaves a name that stands for nothing.
+        await self._connection.command("SADD", self._index, key.id)
+        await self._connection.command("SET", self._name(key.id), _KEY.dump_json(key), "EX", lifetime_s)
+
+    async def find(self, key_id: str) -> AgentKey | None:
+        """The key in force with this id."""
+        return await self._read(key_id)
 
     async def principal(self, bearer: BearerText) -> Principal:
         """Who this key stands for. Raises IdentityFault for a key that is malformed, unknown, revoked or expired."""
