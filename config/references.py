@@ -14,6 +14,7 @@ from typing import assert_never
 from urllib.parse import urlsplit
 
 from config.errors import Problem
+from config.settings import BUILTIN
 from config.shape import WHOLE, Keys, Many, Named, OneOf, Scalar, Shape, Value, below
 
 LARGEST_SECRET_BYTES = 64 * 1024
@@ -103,7 +104,7 @@ class Settling:
             return value
         if shape.secret or shape.may_refer:
             return self._referred(value, shape, path)
-        if shape.is_path and value:
+        if shape.is_path and value and not value.startswith(BUILTIN):
             return str(self.folder / value)
         return value
 

@@ -18,6 +18,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
 Address = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:\[\]/]+):\d{1,5}$")]
 """`host:port` to listen on."""
+BUILTIN = "builtin:"
+"""How a path names a file that comes with the program; such a path is not relative to anything."""
 Secret = SecretStr
 """A secret, always by reference in files: `env:NAME` or `file:/path`. `config.load` puts the value in its place."""
 
@@ -237,7 +239,7 @@ class Upstream(Section):
     environment: str = "prod"
     """What policies see as `context.req.env`."""
     catalogue: Path | None = None
-    """Operation catalogue (YAML). Absent: every operation is `<name>:unknown`."""
+    """Operation catalogue (YAML), or a shipped one: `builtin:stripe`. Absent: every operation is `<name>:unknown`."""
     connector: Name = "generic"
     """Whose error shape and habits to speak: generic, openai, stripe, github."""
     credential: Credential = NoCredential()

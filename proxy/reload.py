@@ -21,7 +21,7 @@ from watchfiles import awatch
 from config.check import differences
 from config.errors import SettingsRefused
 from config.load import Loaded
-from config.settings import Settings
+from config.settings import BUILTIN, Settings
 from proxy.errors import AssentryError
 
 _log = logging.getLogger("assentry.reload")
@@ -69,9 +69,13 @@ class Watch:
 
 
 def watch(settings: Settings) -> Watch:
-    """What these settings say is read anew without a restart: policies and catalogues."""
+    """What these settings say is read anew without a restart: policies, and catalogues that are files.
+
+    A file that another catalogue extends is not looked at: send SIGHUP after changing one.
+    """
     catalogues = (upstream.catalogue for upstream in settings.upstreams)
-    return Watch(content=(*settings.policy.files, *(file for file in catalogues if file is not None)))
+    own = (file for file in catalogues if file is not None and not str(file).startswith(BUILTIN))
+    return Watch(content=(*settings.policy.files, *own))
 
 
 class Reload:

@@ -7,6 +7,7 @@ of stop: no new calls, then what is being sent, then clocks and watchers, then t
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
 import os
 import re
@@ -58,13 +59,15 @@ from proxy.ids import new_call_id
 from proxy.law import Law
 from proxy.meters import Meters
 from proxy.publication import Publication
-from proxy.reload import Reload, Watch
+from proxy.reload import Reload, watch
 from proxy.tasks import Tasks
 from proxy.upstream.credentials import Credentials
 from proxy.upstream.routes import Routes
 from proxy.upstream.sender import Sender
 
 _GAUGES_S = 1.0
+_CLICK_S = 1.0
+"""Time to finish a click when stopping; longer than that only streams of news last, and browsers ask again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,7 @@ class _Assembly:
     sender: Sender
     release: Release
     desk: Desk
+    waiting: Waiting
     gate: Gate
     agents: AgentsDoor
     approvers: ApproversDoor
@@ -181,14 +185,12 @@ class _Assembly:
     async def publish(self) -> None:
         """The law, and the watcher that replaces it."""
         publication = Publication(self.settings, counters=self.counters, ledger=self.ledger)
-        catalogues = (upstream.catalogue for upstream in self.settings.upstreams)
-        content = (*self.settings.policy.files, *(path for path in catalogues if path and path.exists()))
         file = self._loaded.file
         self.reload = Reload(
             publication.publish,
             running=self._loaded,
             reread=lambda: load(file, environ=os.environ),
-            watch=Watch(content=content),
+            watch=watch(self.settings),
             now=time.time,
             published=self.meters.published,
         )
@@ -247,13 +249,14 @@ class _Assembly:
         """The gate and its three doors."""
         holds = self.settings.holds
         key = veiling_key(self.ledger_directory)
+        self.waiting = Waiting(store=self.store, wakeups=self.wakeups, ledger=self.ledger, settings=holds)
         self.gate = Gate(
             admission=self.admission,
             law=self.law,
             ledger=self.ledger,
             sender=self.sender,
             opening=Opening(store=self.store, ledger=self.ledger, meters=self.meters, settings=holds),
-            waiting=Waiting(store=self.store, wakeups=self.wakeups, ledger=self.ledger, settings=holds),
+            waiting=self.waiting,
             release=self.release,
             store=self.store,
             meters=self.meters,
@@ -267,8 +270,10 @@ class _Assembly:
         self.approvers = self._approvers()
         self.operators = self._operators()
         self._closing.push_async_callback(self._close_doors)
-        for door in (self.operators, self.approvers, self.agents):
-            await door.start()
+        settings = self.settings
+        await _opened(self.operators, f"{settings.operators.listen} (operators.listen)")
+        await _opened(self.approvers, f"{settings.approvers.listen} (approvers.listen)")
+        await _opened(self.agents, f"{settings.agents.listen} (agents.listen)")
 
     def _status_url(self, call: CallId) -> str:
         base = self.settings.agents.public_url or _url(self.agents.address)
@@ -339,8 +344,9 @@ class _Assembly:
     async def _close_doors(self) -> None:
         limit_s = self.settings.limits.shutdown_s
         self.operators.stopping = True
+        self.waiting.stop()
         await self.agents.stop(within_s=limit_s)
-        await self.approvers.stop()
+        await self.approvers.stop(within_s=_CLICK_S)
         await self.tasks.finish(within_s=limit_s)
         await self.operators.stop()
 
@@ -358,6 +364,14 @@ class _Assembly:
 def _worker() -> str:
     """Name of this worker's chain: the host's, so that a restart goes on with the chain it left."""
     return re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:48] or "gate"
+
+
+async def _opened(door: OperatorsDoor | ApproversDoor | AgentsDoor, where: str) -> None:
+    try:
+        await door.start()
+    except OSError as exc:
+        why = "something else listens there" if exc.errno == errno.EADDRINUSE else exc.strerror or "it cannot be bound"
+        raise OperatorFault(Reason.INTERNAL, f"Cannot listen on {where}: {why}.") from exc
 
 
 def _address(listen: str) -> tuple[str, int]:

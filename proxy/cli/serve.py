@@ -1,4 +1,8 @@
-"""`assentry serve` and `assentry demo`: run until told to stop. Exit status 0: stopped; 2: cannot start."""
+"""`assentry serve` and `assentry demo`: run until told to stop.
+
+SIGTERM or Ctrl-C: no new calls, what is being sent is finished, held calls stay in the store for the next start. The
+same again: at once. SIGHUP: policies and catalogues are read anew. Exit status 0: stopped; 2: cannot start or go on.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +22,8 @@ from proxy.cli.config import ConfigOption, loaded_or_exit
 
 def serve(config: ConfigOption = None) -> None:
     """Serve the three doors with these settings, until SIGTERM or Ctrl-C."""
+    # Until the watcher listens to it, a hang-up would end us.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     loaded = loaded_or_exit(config)
     _logging(loaded.settings.log.value)
 
@@ -26,7 +33,10 @@ def serve(config: ConfigOption = None) -> None:
         async with running(loaded) as gate:
             log = logging.getLogger("assentry.serve")
             log.info("agents %s, approvers %s, operators %s", gate.agents_url, gate.approvers_url, gate.operators_url)
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                log.info("stopping")
 
     _until_stopped(work)
 
@@ -36,6 +46,9 @@ def demo(
     agent: Annotated[bool, typer.Option("--agent/--no-agent", help="Run the scripted agent.")] = True,
 ) -> None:
     """Run everything embedded, with an agent that needs your assent. No network needed."""
+    if agent and not all(find_spec(name) for name in ("openai", "stripe")):
+        typer.echo("The agent needs the vendors' SDKs: install assentry[demo], or say --no-agent.", err=True)
+        raise typer.Exit(2)
     _logging("warning")
 
     async def work() -> None:
@@ -54,7 +67,7 @@ def _until_stopped(work: Callable[[], Coroutine[None, None, None]]) -> None:
             runner.run(_stoppable(work))
     except* AssentryError as faults:
         for fault in _leaves(faults):
-            typer.echo(f"Cannot go on: {fault}", err=True)
+            typer.echo(f"Cannot go on: {fault.detail if isinstance(fault, AssentryError) else fault}", err=True)
         raise typer.Exit(2) from None
 
 

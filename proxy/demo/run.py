@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shlex
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -88,15 +90,20 @@ def _office(gate: Running) -> KeyOffice:
 async def run(folder: Path, *, agent: bool) -> None:
     """Run until interrupted, say what to do, and show what happens."""
     async with demo(folder) as live:
-        _say(_WELCOME.format(**_facts(live)))
+        _end_with_the_terminal()
+        _say(_WELCOME, live)
         if agent:
             await _run_agent(live)
-            _say("\nWhat the payment API received:")
-            payments = [one for one in live.upstreams.received if one.target.startswith("/stripe/")]
-            _say("\n".join(f"  {one.method} {one.target} {one.body.decode()}" for one in payments) or "  nothing")
-            _say(f"Verify the ledger:  assentry audit verify {live.folder / 'state' / 'ledger'}")
-        _say("The demo goes on until you press Ctrl-C.")
+            _say(_AFTERWARDS, live)
+        _say(_GOES_ON, live)
         await asyncio.Event().wait()
+
+
+def _end_with_the_terminal() -> None:
+    # A server reads its policies anew on SIGHUP. A demo whose terminal was closed would go on where nobody sees it.
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, task.cancel)
 
 
 async def _run_agent(live: Demo) -> None:
@@ -106,12 +113,18 @@ async def _run_agent(live: Demo) -> None:
         "DEMO_TOKEN": live.agent_token,
         "DEMO_KEY": live.agent_key,
     }
-    agent = await asyncio.create_subprocess_exec(sys.executable, "-m", "proxy.demo.agent", env=environ)
+    agent = await asyncio.create_subprocess_exec(
+        # -P: the agent imports the vendors' SDKs, not a folder of the same name.
+        *(sys.executable, "-P", "-m", "proxy.demo.agent"),
+        env=environ,
+        start_new_session=True,  # Ctrl-C is for us; the agent would answer it with a traceback
+    )
     try:
         await agent.wait()
     finally:
         if agent.returncode is None:
-            agent.terminate()
+            agent.kill()  # it keeps nothing
+            await agent.wait()
 
 
 def _issuer(approvers: int) -> DemoIssuer:
@@ -167,36 +180,64 @@ def _free(port: int) -> int:
     return port
 
 
-def _facts(live: Demo) -> dict[str, object]:
+def _say(template: str, live: Demo) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    # Colour on a terminal, plain text elsewhere; nothing is wrapped, so that commands can be copied.
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(template.format(**{name: escape(text) for name, text in _facts(live).items()}), end="")
+
+
+def _facts(live: Demo) -> dict[str, str]:
+    standing = live.gate.reload.standing
+    payments = [one for one in live.upstreams.received if one.target.startswith("/stripe/")]
     return {
         "console": live.gate.approvers_url,
         "agents": live.gate.agents_url,
         "metrics": f"{live.gate.operators_url}/metrics",
         "received": f"{live.upstreams.url}/received",
-        "folder": live.folder,
-        "bundle": live.gate.reload.standing.digest[:12] if live.gate.reload.standing else "",
+        "programs": _from_here(Path(sys.executable).parent),
+        "token": shlex.quote(str(live.folder / "tokens" / "ann")),
+        "ledger": shlex.quote(str(live.folder / "state" / "ledger")),
+        "folder": shlex.quote(str(live.folder)),
+        "policies": str(live.folder / "policies" / "payments.cedar"),
+        "bundle": standing.digest[:12] if standing else "",
+        "payments": "\n".join(f"  {one.method} {one.target}  {one.body.decode()}" for one in payments) or "  nothing",
     }
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+def _from_here(folder: Path) -> str:
+    """The folder as a shell finds it from here, inside double quotes."""
+    here = Path.cwd()
+    return f"$PWD/{folder.relative_to(here)}" if folder.is_relative_to(here) else str(folder)
 
 
 _WELCOME = """
-Assentry demo: an agent is about to ask for refunds, and you decide.
+[bold]Assentry demo[/]: an agent asks for refunds, and you decide.
 
-  1. Open   {console}   and sign in as Ann (one click).
+  1. Open  [bold cyan]{console}[/]  and sign in as Ann.
   2. Approve the refund of 250.00 EUR: the agent below goes on at once.
-  3. The refund of 2,500.00 EUR needs two people: Ann, then Ben (sign out, sign in as Ben).
-     Olga is refused: she owns the agent.
+  3. The refund of 2,500.00 EUR needs two people: approve as Ann, sign out, approve as Ben.
+     Olga cannot: she owns the agent.
 
-  Without a browser, in another terminal in this folder:
-     export PATH="$PWD/.venv/bin:$PATH" ASSENTRY_URL={console} ASSENTRY_TOKEN_FILE={folder}/tokens/ann
-     assentry holds ls
-     assentry holds approve ID
+Or in a second terminal, in this folder:
+  export PATH="{programs}:$PATH" ASSENTRY_URL={console} ASSENTRY_TOKEN_FILE={token}
+  assentry holds ls
+  assentry holds approve ID
 
-  Agents' door  {agents}      metrics  {metrics}
-  What the payment API received  {received}
-  The law in force ({bundle}), yours to edit  {folder}/policies/payments.cedar
+[dim]Agents call      [/]{agents}
+[dim]Payments receive [/]{received}
+[dim]Metrics          [/]{metrics}
+[dim]The law          [/]{policies} [dim](edit it: in force within a second; now {bundle})[/]
+
 """
+
+_AFTERWARDS = """
+What the payment API received:
+{payments}
+
+Check the ledger:  assentry audit verify {ledger}
+"""
+
+_GOES_ON = "[dim]Ctrl-C ends the demo; its state stays in {folder}.[/]\n"

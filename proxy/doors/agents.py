@@ -114,16 +114,12 @@ class AgentsDoor:
         return self._bound
 
     async def start(self) -> None:
-        """Listens. Raises OperatorFault when it cannot, or when aiohttp lacks its C parser."""
+        """Listens. Raises OSError when it cannot, and OperatorFault when aiohttp lacks its C parser."""
         require_c_parser(http_parser.HttpRequestParser)
         self._server = Server(self._respond, limits=self._settings.limits)
         host, _, port = self._settings.agents.listen.rpartition(":")
         loop = asyncio.get_running_loop()
-        try:
-            self._listener = await loop.create_server(self._server, host.strip("[]"), int(port), backlog=1024)
-        except OSError as exc:
-            where = self._settings.agents.listen
-            raise OperatorFault(Reason.INTERNAL, f"Cannot listen on {where} (agents.listen).") from exc
+        self._listener = await loop.create_server(self._server, host.strip("[]"), int(port), backlog=1024)
         self._bound = self._listener.sockets[0].getsockname()[:2]
 
     async def stop(self, *, within_s: float) -> None:

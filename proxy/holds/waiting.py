@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from config.settings import Holds, OnGone
 from policy.hold import OPEN, Hold, State, withdraw
@@ -29,6 +30,7 @@ class Waiting:
     ledger: Ledger
     settings: Holds
     monotonic: Callable[[], float] = time.monotonic
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def deadline(self, patience: Patience) -> float:
         """Until when this client is kept waiting (monotonic seconds): what it announced, less a margin."""
@@ -38,15 +40,20 @@ class Waiting:
         floor = 0.0 if announced is None else announced / 2
         return self.monotonic() + min(max(budget, floor), self.settings.max_wait_s)
 
+    def stop(self) -> None:
+        """Nobody is kept waiting any more. Holds stay in the store for other replicas, and for the next start."""
+        self._stopping.set()
+        self.wakeups.ring_all()
+
     async def until_settled(self, held: Hold, arrival: Arrival, *, deadline: float) -> Hold:
-        """The hold once it is approved or ended; as it stands when the deadline passes or the client leaves."""
+        """The hold once it is approved or ended; as it stands when the time is over, the client leaves, or we stop."""
         with self.wakeups.listen(held.call.id) as wakeup:
             while True:
                 current = await self.store.read(held.call.id)
                 if current is None:
                     raise BrokenPromise(Reason.NO_SUCH_HOLD, "The hold of this call is gone from the store.")
                 left_s = deadline - self.monotonic()
-                if current.state not in _UNSETTLED or left_s <= 0:
+                if current.state not in _UNSETTLED or left_s <= 0 or self._stopping.is_set():
                     return current
                 if not arrival.connected():
                     return await self._left_alone(current)

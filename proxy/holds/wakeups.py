@@ -97,7 +97,7 @@ class Wakeups:
                 async with self._connection.subscription() as pubsub:
                     self.listening.set()
                     pause_s = 0.05
-                    self._ring_all()  # whatever moved while nobody listened
+                    self.ring_all()  # whatever moved while nobody listened
                     await self._follow(pubsub)
             except (Outage, *FAILURES) as exc:
                 log.warning("wake-ups interrupted: %s", type(exc).__name__)
@@ -123,7 +123,8 @@ class Wakeups:
         for bell in (*self._listeners.get(call, ()), *self._watchers):
             bell.ring()
 
-    def _ring_all(self) -> None:
+    def ring_all(self) -> None:
+        """Everybody looks at the store soon."""
         # Not in one instant: the first looks would be answered and the last would time out.
         within_s = self.waiting / _LOOKS_PER_S
         loop = asyncio.get_running_loop()
