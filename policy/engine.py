@@ -153,11 +153,16 @@ class Engine:
         """What keeps the call from being judged at all."""
         if call.upstream != known.upstream:
             return self._deny(Reason.POLICY_ERROR, f"{known.name} is not an operation of {call.upstream}.")
-        unreadable = sorted(name for name in call.input.unreadable if _looked_at(part, name))
+        counts = _counts_money(part, known)
+        looked_at = {name for name in call.input.unreadable if _looked_at(part, name)}
+        # A field that names the object, or says how much is counted, is looked at whether or not a policy spells it
+        # out: otherwise writing it twice would make the call one about nothing, and about no money.
+        looked_at |= call.input.unreadable & ({*_naming(known)} | counts)
+        unreadable = sorted(looked_at)
         if unreadable:
             return self._deny(Reason.INPUT_UNREADABLE, f"A policy needs to read {_listed(unreadable)}, and cannot.")
         absent = sorted({one.name for one in known.fields if one.required} - call.input.values.keys())
-        absent = absent or sorted(call.input.missing)
+        absent = absent or sorted(call.input.missing) or sorted(counts - call.input.values.keys())
         if absent:
             unread = call.input.unreadable.intersection(absent)
             reason = Reason.INPUT_UNREADABLE if unread else Reason.INPUT_MISSING
@@ -295,6 +300,18 @@ def _ids(rules: Iterable[Rule]) -> tuple[str, ...]:
 
 def _looked_at(part: Slice, name: str) -> bool:
     return any(covers(read, ("input", name)) for read in part.reads)
+
+
+def _naming(known: Operation) -> tuple[str, ...]:
+    """The fields from which the call's object and its owner are taken."""
+    named = (known.resource_field, *known.resource_scope, known.owner_field)
+    return tuple(name for name in named if name is not None)
+
+
+def _counts_money(part: Slice, known: Operation) -> frozenset[str]:
+    """The field whose sums a policy limits, as a set of one; empty where no policy does, or no money moves."""
+    summed = any(covers(read, ("recent", one)) for read in part.reads for one in ("sumMinute", "sumHour", "sumDay"))
+    return frozenset({known.money.amount}) if summed and known.money else frozenset()
 
 
 def _listed(names: Iterable[str]) -> str:
