@@ -31,6 +31,7 @@ from proxy.identity.admission import Admission
 from proxy.law import Law
 from proxy.meters import Meters
 from proxy.naming import name_call
+from proxy.unread import Ended
 from proxy.upstream.pool import BrokeOff
 from proxy.upstream.sender import Answered, Sender
 
@@ -98,7 +99,10 @@ class Gate:
         except AssentryError as fault:
             await self._conclude(call, fault.reason, started)
             return _refusal(call, fault.reason, fault.detail)
-        stream = self._stream(call, answered, started)
+        stream = Ended(
+            self._stream(call, answered, started),
+            unread=lambda: self._conclude(call, Reason.EXECUTED, started, status=answered.status),
+        )
         return Relay(status=answered.status, headers=answered.headers, body=stream, call=call.id)
 
     async def _stream(self, call: Call, answered: Answered, started: float) -> AsyncGenerator[bytes, None]:
@@ -146,13 +150,13 @@ class Gate:
     # GET /v1/calls/{id}: what became of a call, for the agent that made it.
 
     async def status(self, bearer: BearerText | None, call: CallId) -> Answer:
-        """The stored response, 202 while undecided, or the refusal. Another agent's call does not exist."""
+        """The stored response, 202 while undecided, or the refusal. Nobody else's call exists."""
         try:
             principal = await self.admission.agent(bearer)
             held = await self.store.read(call)
         except AssentryError as fault:
             return Refusal(reason=fault.reason, detail=fault.detail, call=call)
-        if held is None or held.call.principal.agent != principal.agent:
+        if held is None or not _is_theirs(held, principal):
             return Refusal(reason=Reason.NO_SUCH_HOLD, detail="There is no held call of yours with this id.", call=call)
         if held.state not in FINAL and held.state is not State.UNKNOWN:
             return self._pending(held)
@@ -201,6 +205,12 @@ class Gate:
             fingerprint=held.fingerprint,
             operation=held.call.operation.name,
         )
+
+
+def _is_theirs(held: Hold, principal: Principal) -> bool:
+    # An agent that serves several people must not hand the answer for one of them to another.
+    asked = held.call.principal
+    return (asked.agent, asked.subject) == (principal.agent, principal.subject)
 
 
 def _refusal(call: Call, reason: Reason, detail: str, *, policies: tuple[str, ...] = ()) -> Refusal:

@@ -65,7 +65,11 @@ async def write_relay(relay: Relay, *, headers: tuple[tuple[str, str], ...], to:
     async with aclosing(relay.body) as pieces:
         try:
             if not has_body(relay.status, method=to.method):
-                return await _write_bodiless(relay, headers=headers, to=to)
+                written = await _write_bodiless(relay, headers=headers, to=to)
+                # Read to its end all the same: that is how its source learns that the answer was delivered.
+                async for _ in pieces:
+                    pass
+                return written
             return await _write_pieces(relay.status, headers=headers, pieces=pieces, to=to)
         except BaseException:
             # INVARIANT: a body that was cut never ends like a whole one. Also when the door is stopped meanwhile.

@@ -35,6 +35,10 @@ class Pipe:
         while not self._chunks.empty():
             self._chunks.get_nowait()
 
+    async def leave(self) -> None:
+        """The same, as the ending of a stream that was never begun."""
+        self.abandon()
+
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Every chunk up to the end. Raises BrokeOff where the upstream broke off."""
         while (chunk := await self._chunks.get()) is not None:

@@ -34,6 +34,7 @@ from proxy.law import Law
 from proxy.meters import Meters
 from proxy.naming import name_again
 from proxy.tasks import Tasks
+from proxy.unread import Ended
 from proxy.upstream.pool import BrokeOff
 from proxy.upstream.sender import Answered, Sender
 
@@ -137,7 +138,7 @@ class Release:
             return await self._conclude(leased, _End(State.FAILED, fault.reason, fault.detail), started)
         pipe = Pipe(attended=not detached)
         self.tasks.spawn(self._stream(leased, answered, pipe, started), name=f"stream {leased.call.id}")
-        whole = self._delivering(leased, pipe)
+        whole = Ended(self._delivering(leased, pipe), unread=pipe.leave)
         return Relay(status=answered.status, headers=answered.headers, body=whole, call=leased.call.id)
 
     async def _stream(self, leased: Hold, answered: Answered, pipe: Pipe, started: float) -> None:
