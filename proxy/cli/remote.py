@@ -15,6 +15,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from proxy.cli.screen import line
+
 URL_VARIABLE = "ASSENTRY_URL"
 TOKEN_VARIABLE = "ASSENTRY_TOKEN"
 TOKEN_FILE_VARIABLE = "ASSENTRY_TOKEN_FILE"
@@ -88,8 +90,6 @@ def gate(url: str, token_file: Path | None) -> Gate:
 
 def leave(status: int, why: str) -> NoReturn:
     """Say why on standard error and exit."""
-    from policy.brief import visible
-
     # A gate's refusal may quote an agent.
-    typer.echo(visible(why), err=True)
+    typer.echo(line(why), err=True)
     raise typer.Exit(status)
