@@ -42,7 +42,7 @@ def refunds(live: Demo) -> list[str]:
 async def held(live: Demo, *, count: int = 1) -> list[str]:
     """Ids of the open holds, once there are that many."""
     async with asyncio.timeout(20):
-        while len(holds := await live.gate.store.open_holds(limit=10)) < count:
+        while len(holds := await live.gate.store.open_holds(limit=10)) < count:  # noqa: ASYNC110 - the store tells nobody here
             await asyncio.sleep(0.01)
     return [hold.call.id for hold in holds]
 

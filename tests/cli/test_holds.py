@@ -24,9 +24,9 @@ async def shown(live, call: str) -> dict:
 
 
 async def test_a_held_call_is_listed_shown_and_approved_and_goes_out_once(tmp_path: Path):
-    async with gate(tmp_path) as live:
+    async with gate(tmp_path) as live, asyncio.TaskGroup() as agents:
         assert (await holds(live, "ls")).out == "Nothing is held.\n"
-        asked = asyncio.ensure_future(refund(live, 25_000))
+        asked = agents.create_task(refund(live, 25_000))
         [call] = await held(live)
 
         listed = await holds(live, "ls")
@@ -51,8 +51,8 @@ async def test_a_held_call_is_listed_shown_and_approved_and_goes_out_once(tmp_pa
 
 
 async def test_what_people_refuse_never_goes_out(tmp_path: Path):
-    async with gate(tmp_path) as live:
-        asked = asyncio.ensure_future(refund(live, 25_000))
+    async with gate(tmp_path) as live, asyncio.TaskGroup() as agents:
+        asked = agents.create_task(refund(live, 25_000))
         [call] = await held(live)
         words = ("--fingerprint", (await shown(live, call))["fingerprint_short"])
 
@@ -78,8 +78,8 @@ async def test_what_people_refuse_never_goes_out(tmp_path: Path):
 
 
 async def test_an_owner_takes_a_call_back(tmp_path: Path):
-    async with gate(tmp_path) as live:
-        asked = asyncio.ensure_future(refund(live, 25_000))
+    async with gate(tmp_path) as live, asyncio.TaskGroup() as agents:
+        asked = agents.create_task(refund(live, 25_000))
         [call] = await held(live)
         words = ("--fingerprint", (await shown(live, call))["fingerprint_short"], "--reason", "Too early.")
         withdrawn = await holds(live, "withdraw", call, *words, person="olga")
@@ -90,8 +90,8 @@ async def test_an_owner_takes_a_call_back(tmp_path: Path):
 
 
 async def test_at_a_terminal_one_approves_what_one_has_read(tmp_path: Path):
-    async with gate(tmp_path) as live:
-        asked = asyncio.ensure_future(refund(live, 250_000))
+    async with gate(tmp_path) as live, asyncio.TaskGroup() as agents:
+        asked = agents.create_task(refund(live, 250_000))
         [call] = await held(live)
         said = await at_a_terminal(live, "approve", call[-8:], answer=b"y\n")
         assert "Refund 2,500.00 EUR of charge ch_1042" in said
@@ -156,9 +156,9 @@ async def test_exit_statuses_tell_scripts_what_happened(tmp_path: Path):
 
 
 async def test_an_agent_cannot_paint_the_approvers_terminal(tmp_path: Path):
-    async with gate(tmp_path) as live:
+    async with gate(tmp_path) as live, asyncio.TaskGroup() as agents:
         words = {"Assentry-Reason": "see \u202ethis\u2066 now"}
-        asked = asyncio.ensure_future(refund(live, 25_000, charge=EVIL, **words))
+        asked = agents.create_task(refund(live, 25_000, charge=EVIL, **words))
         [call] = await held(live)
         for ended in (
             await holds(live, "ls"),
@@ -173,7 +173,10 @@ async def test_an_agent_cannot_paint_the_approvers_terminal(tmp_path: Path):
 
 HOLD = {
     **dict.fromkeys(("sentence", "tier", "target", "body", "fingerprint", "fingerprint_short", "outcome"), EVIL),
-    **{"id": "call_1", "state": "pending", "decide_by": "2999-01-01T00:00:00+00:00", "body_sha256": "0" * 64},
+    "id": "call_1",
+    "state": "pending",
+    "decide_by": "2999-01-01T00:00:00+00:00",
+    "body_sha256": "0" * 64,
     **{name: [{"label": EVIL, "text": EVIL}] for name in ("gates", "who", "change", "labels", "agent_words")},
     "votes": [{"name": EVIL, "vote": "approve", "reason": EVIL}],
     "hidden_bytes": 0,
@@ -199,7 +202,7 @@ async def test_not_even_a_gate_can_paint_the_approvers_terminal():
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    environ = {"ASSENTRY_URL": "http://127.0.0.1:{}".format(runner.addresses[0][1]), "ASSENTRY_TOKEN": "t"}
+    environ = {"ASSENTRY_URL": f"http://127.0.0.1:{runner.addresses[0][1]}", "ASSENTRY_TOKEN": "t"}
     try:
         for words in (["ls"], ["show", "call_1"], ["ls", "-o", "json"], ["approve", "call_1"]):
             ended = await ran("holds", *words, environ=environ)
