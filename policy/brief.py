@@ -17,8 +17,8 @@ import orjson
 
 from policy.call import Call, InputValue
 from policy.fingerprint import short
-from policy.hold import Conclusion, Hold, State
-from policy.verdict import Alternative, Gate
+from policy.hold import OPEN, Conclusion, Hold, State
+from policy.verdict import Alternative, Approvals, Gate, Need
 
 # ISO 4217 codes without minor units, or with three digits of them; every other currency has two.
 _NO_MINOR_UNITS = frozenset(
@@ -28,6 +28,12 @@ _THREE_DIGITS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:money)?\}")
 _MOST_BODY_CHARACTERS = 65_536
 """More than this is not shown in one piece; `hidden_bytes` says how much is missing."""
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_LOOKS_LIKE_NOTHING = frozenset({
+    *"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0",
+    *map(chr, range(0xFE00, 0xFE10)), *map(chr, range(0xE0100, 0xE01F0)),
+})  # fmt: skip
+"""Letters and marks by category, blank on the screen: Unicode's default-ignorable ones, and the empty braille cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +51,17 @@ class Vote:
     name: str
     vote: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far one need of a gate is met by the approvals that count now."""
+
+    gate: str
+    group: str
+    """`*` is anyone who may approve."""
+    have: int
+    need: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +83,8 @@ class Brief:
     """Sensitivity: label and how often; never values."""
     gates: tuple[Line, ...]
     """Which policies hold the call, and what each asks for."""
+    progress: tuple[Progress, ...]
+    """Of what the gates ask for, how much is there. Empty once the hold is no longer open."""
     remedies: tuple[str, ...]
     votes: tuple[Vote, ...]
     opened_at: float
@@ -80,7 +99,7 @@ class Brief:
     body: str
     body_digest: str
     hidden_bytes: int
-    """Bytes of the body that `body` does not show; above zero, only a view of the whole may approve."""
+    """Bytes of the body that `body` does not show; above zero, only the brief of the whole may be approved."""
     agent_words: tuple[Line, ...]
     settled_by: str
     outcome: str
@@ -90,21 +109,32 @@ class Brief:
     def shown(self) -> str:
         """SHA-256 (hex) of the facts shown, for the ledger: what this person saw when deciding."""
         facts = asdict(self)
-        for moving in ("state", "votes", "execute_by", "settled_by", "outcome", "upstream_status"):
+        for moving in ("state", "votes", "progress", "execute_by", "settled_by", "outcome", "upstream_status"):
             facts.pop(moving)
         return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def brief(hold: Hold, body: bytes | None, *, redact: Callable[[str], str] = lambda text: text) -> Brief:
-    """The brief of a hold. `body=None`: no longer kept. `redact` replaces secrets by stable fingerprints."""
+def brief(
+    hold: Hold,
+    body: bytes | None,
+    *,
+    redact: Callable[[str], str] = lambda text: text,
+    approvals: Approvals = Approvals(),
+    whole: bool = False,
+) -> Brief:
+    """The brief of a hold. `body=None`: not at hand, as in lists, or no longer kept.
+
+    `redact` replaces secrets by what says that there was one. `approvals` are those that count now. `whole` shows the
+    body to its end, however long it is.
+    """
     call = hold.call
-    text, hidden = _readable(body or b"")
+    text, hidden = _readable(body or b"", most=None if whole else _MOST_BODY_CHARACTERS)
     return Brief(
         call=call.id,
         fingerprint=hold.fingerprint,
         fingerprint_short=short(hold.fingerprint),
         state=hold.state,
-        sentence=sentence(call),
+        sentence=redact(sentence(call)),
         tier=call.operation.tier.value,
         severity=(hold.obligations.severity or call.operation.tier).value,
         operation=call.operation.name,
@@ -113,16 +143,19 @@ def brief(hold: Hold, body: bytes | None, *, redact: Callable[[str], str] = lamb
         queues=tuple(sorted(hold.obligations.queues)),
         labels=_labels(call),
         gates=tuple(Line(label=gate.policy, text=_need(gate)) for gate in hold.gates),
+        progress=_progress(hold, approvals) if hold.state in OPEN else (),
         remedies=tuple(sorted(hold.obligations.remedies)),
-        votes=tuple(Vote(name=visible(b.name), vote=b.vote.value, reason=visible(b.reason)) for b in hold.ballots),
+        votes=tuple(Vote(name=in_line(b.name), vote=b.vote.value, reason=visible(b.reason)) for b in hold.ballots),
         opened_at=hold.opened_at,
         decide_by=hold.decide_by,
         execute_by=hold.execute_by,
         who=_who(call),
-        change=tuple(Line(label=name, text=redact(_value(value))) for name, value in sorted(call.input.values.items())),
-        target=redact(visible(f"{call.target.method} {call.target.raw}")),
-        headers=tuple(Line(label=name, text=redact(visible(value))) for name, value in call.headers),
-        body=redact(text) if body is not None else "(no longer kept)",
+        change=tuple(
+            Line(label=name, text=_named(name, _changed(call, name), redact)) for name in sorted(call.input.values)
+        ),
+        target=redact(in_line(f"{call.target.method} {call.target.raw}")),
+        headers=tuple(Line(label=name, text=redact(in_line(value))) for name, value in call.headers),
+        body=redact(text) if body is not None else "(not kept)",
         body_digest=call.body_digest,
         hidden_bytes=hidden,
         agent_words=_words(call, redact),
@@ -136,7 +169,7 @@ def sentence(call: Call) -> str:
     """Impact in one sentence, made from the operation and its typed input."""
     template = call.operation.summary or "{method} {path}"
     filled = _PLACEHOLDER.sub(lambda match: _filled(call, match[1], money=match[2] is not None), template)
-    return visible(f"{filled}, through {call.upstream}, {call.environment}")
+    return in_line(f"{filled}, through {call.upstream}, {call.environment}")
 
 
 def money(minor: int, currency: str) -> str:
@@ -149,13 +182,39 @@ def money(minor: int, currency: str) -> str:
 
 def visible(text: str) -> str:
     """The text with every control, format and bidi character spelled out, so that nothing hides (threats A9)."""
-    return "".join(_shown(character) for character in text)
+    return text.translate(_SHOWN)
 
 
-def _shown(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
-        return character
-    return f"⟨U+{ord(character):04X}⟩"
+def in_line(text: str) -> str:
+    """The same in one line: line ends and tabs are spelled out too, so that no value can pose as further facts."""
+    return visible(text).replace("\n", "⟨U+000A⟩").replace("\t", "⟨U+0009⟩")
+
+
+class _Spelling(dict[int, str]):
+    """How each character is shown, worked out when it is first met: bodies are long, alphabets are not."""
+
+    def __missing__(self, ordinal: int) -> str:
+        character = chr(ordinal)
+        hidden = unicodedata.category(character) in _INVISIBLE_CATEGORIES or character in _LOOKS_LIKE_NOTHING
+        shown = f"⟨U+{ordinal:04X}⟩" if hidden and character not in "\n\t" else character
+        self[ordinal] = shown
+        return shown
+
+
+_SHOWN = _Spelling()
+
+
+def _named(name: str, text: str, redact: Callable[[str], str]) -> str:
+    # Some secrets are known by their field's name only, so the two are looked at together.
+    shown = redact(f"{name}={text}")
+    return shown.removeprefix(f"{name}=")
+
+
+def _changed(call: Call, name: str) -> str:
+    value, rule = call.input.values[name], call.operation.money
+    if rule is not None and rule.amount == name and isinstance(value, int):
+        return f"{visible(_money_of(call, value))} (sent as {value})"
+    return _value(value)
 
 
 def _filled(call: Call, name: str, *, money: bool) -> str:
@@ -202,6 +261,21 @@ def _alternative(one: Alternative) -> str:
     return " and ".join([*people, *one.also])
 
 
+def _progress(hold: Hold, approvals: Approvals) -> tuple[Progress, ...]:
+    return tuple(
+        Progress(gate=gate.policy, group=need.group, have=_have(need, approvals), need=need.people)
+        for gate in hold.gates
+        for one in gate.any_of
+        for need in one.needs
+    )
+
+
+def _have(need: Need, approvals: Approvals) -> int:
+    if need.group == "*":
+        return min(need.people, approvals.count)
+    return sum(f"{need.group}:{n}" in approvals.quorum for n in range(1, need.people + 1))
+
+
 def _who(call: Call) -> tuple[Line, ...]:
     who = call.principal
     lines = [Line(label="agent", text=visible(who.agent))]
@@ -224,10 +298,10 @@ def _words(call: Call, redact: Callable[[str], str]) -> tuple[Line, ...]:
         ("session", words.session),
         ("task", words.task),
     ]
-    return tuple(Line(label=label, text=redact(visible(text))) for label, text in said if text)
+    return tuple(Line(label=label, text=redact(in_line(text))) for label, text in said if text)
 
 
-def _readable(body: bytes) -> tuple[str, int]:
+def _readable(body: bytes, *, most: int | None) -> tuple[str, int]:
     try:
         text = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode() if body else ""
     except orjson.JSONDecodeError:
@@ -235,8 +309,8 @@ def _readable(body: bytes) -> tuple[str, int]:
     # INVARIANT: the pretty form may not lose anything; a number or key that orjson would rewrite is shown raw.
     if body and _significant(text) != _significant(body.decode("utf-8", "backslashreplace")):
         text = body.decode("utf-8", "backslashreplace")
-    cut = text[:_MOST_BODY_CHARACTERS]
-    return visible(cut), len(text[_MOST_BODY_CHARACTERS:].encode("utf-8", "replace"))
+    rest = "" if most is None else text[most:]
+    return visible(text[:most]), len(rest.encode("utf-8", "replace"))
 
 
 def _significant(text: str) -> str:

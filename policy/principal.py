@@ -62,3 +62,6 @@ class Person:
     """`amr` of RFC 8176."""
     issued_at: int = 0
     """Unix seconds at which the issuer said all this; of two tellings the later one counts."""
+    client: str | None = None
+    token_id: str | None = None
+    """What this was read from, so that a stolen token can be shut out and not only its owner."""

@@ -68,6 +68,7 @@ class Reason(StrEnum):
     NOT_ENTITLED = "not-entitled"
     OWN_CALL = "own-call"
     FINGERPRINT_CHANGED = "fingerprint-changed"
+    NOT_SHOWN_WHOLE = "not-shown-whole"
     ALREADY_DECIDED = "already-decided"
     ALREADY_VOTED = "already-voted"
     REASON_REQUIRED = "reason-required"

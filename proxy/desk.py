@@ -7,6 +7,7 @@ them as evidence. Sending is left to `proxy.holds.release`, which the kept move 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -17,12 +18,12 @@ from policy.call import CallId
 from policy.electorate import Act
 from policy.fingerprint import Fingerprint
 from policy.hold import Ballot, Hold, Vote
+from policy.operation import Tier
 from policy.principal import Person
 from policy.reasons import Reason
-from policy.verdict import Allow, Ask, Deny, Refused
+from policy.verdict import Allow, Approvals, Ask, Deny, Refused
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
-from proxy.audit.redact import redact
 from proxy.holds.store import HoldStore
 from proxy.identity.people import People
 from proxy.law import Law
@@ -30,6 +31,10 @@ from proxy.meters import Meters
 
 _MOST_CONFLICTS = 20
 """Lost races after which a click gives up: far more than people can cause."""
+MOST_LISTED = 200
+"""Holds in one list: more than a person reads."""
+_MOST_LOOKED_AT = 1_000
+"""Holds looked at for one list. Others' holds must not crowd a person's own out of it, nor one list stall the gate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,8 @@ class Desk:
     people: People
     ledger: Ledger
     meters: Meters
+    redact: Callable[[str], str]
+    """Replaces secrets in what people are shown."""
 
     async def take(self, click: Click) -> Hold | Refused:
         """The hold after the click, or why the click does not count.
@@ -67,7 +74,13 @@ class Desk:
             if held is None:
                 return _no_such_hold(click.call)
             now = await self.store.now()
-            after = self._not_theirs(held, click, now) or await self._counted(held, click, now)
+            if self._unseen(held, click.person, now):
+                return _no_such_hold(click.call)
+            after = (
+                self._not_theirs(held, click, now)
+                or await self._not_shown(held, click)
+                or await self._counted(held, click, now)
+            )
             if isinstance(after, Refused):
                 self.meters.clicked(click.act, after.reason)
                 return after
@@ -77,22 +90,55 @@ class Desk:
                 return kept
         return Refused(reason=Reason.CONFLICT, detail="Others keep changing this call. Open it again and decide anew.")
 
-    async def show(self, person: Person, call: CallId) -> Brief | Refused:
-        """What this person may see of a hold."""
-        held = await self.store.read(call)
-        if held is None:
+    async def show(self, person: Person, call: CallId, *, whole: bool = False) -> Brief | Refused:
+        """What this person may see of a hold. `whole`: a long body to its end."""
+        held, now = await self.store.read(call), await self.store.now()
+        if held is None or self._unseen(held, person, now):
             return _no_such_hold(call)
-        refused = electorate.may_act(self.law.current.engine, person, Act.VIEW, held, now=await self.store.now())
-        # What someone may not see does not exist for them.
-        return _no_such_hold(call) if refused else brief(held, await self.store.body(call), redact=redact)
+        body = await self.store.body(call)
+        approvals = (await self._evidence((held,), now))[call]
+        return brief(held, body, redact=self.redact, approvals=approvals, whole=whole)
 
-    async def listing(self, person: Person, *, settled: bool = False, limit: int = 200) -> tuple[Brief, ...]:
-        """The holds this person may see, most urgent first; settled ones latest first."""
-        holds = await (self.store.recent(limit=limit) if settled else self.store.open_holds(limit=limit))
+    async def listing(self, person: Person, *, settled: bool = False, limit: int = MOST_LISTED) -> tuple[Brief, ...]:
+        """The holds this person may see, without their bodies.
+
+        Open ones by severity, then the soonest to expire first; decided ones the latest opened first.
+        """
+        most = _MOST_LOOKED_AT
+        holds = await (self.store.recent(limit=most) if settled else self.store.open_holds(limit=most))
         now = await self.store.now()
+        seen = [
+            held for held in holds if (held.state in moves.OPEN) is not settled and not self._unseen(held, person, now)
+        ]
+        listed = seen[:limit] if settled else sorted(seen, key=_urgency)[:limit]
+        approvals = await self._evidence(listed, now)
+        return tuple([brief(held, None, redact=self.redact, approvals=approvals[held.call.id]) for held in listed])
+
+    async def _evidence(self, holds: Iterable[Hold], now: float) -> dict[CallId, Approvals]:
+        """The approvals that count now, by call. Known only for holds that somebody may still vote on."""
+        voted = {held.call.id: held for held in holds if held.state in moves.OPEN and held.ballots}
+        people = await self.people.read({vote.person for held in voted.values() for vote in held.approvals})
         engine = self.law.current.engine
-        seen = [held for held in holds if electorate.may_act(engine, person, Act.VIEW, held, now=now) is None]
-        return tuple([brief(held, None, redact=redact) for held in seen])
+        return {
+            held.call.id: electorate.evidence(engine, held, people, now=now) if held.call.id in voted else Approvals()
+            for held in holds
+        }
+
+    def _unseen(self, held: Hold, person: Person, now: float) -> bool:
+        # What someone may not see does not exist for them.
+        return electorate.may_act(self.law.current.engine, person, Act.VIEW, held, now=now) is not None
+
+    async def _not_shown(self, held: Hold, click: Click) -> Refused | None:
+        """A No to an approval of more than was shown (threats A10)."""
+        if click.act is not Act.APPROVE or held.state not in moves.OPEN:
+            return None
+        body = await self.store.body(held.call.id)
+        if not brief(held, body, redact=self.redact).hidden_bytes:
+            return None
+        if click.shown == brief(held, body, redact=self.redact, whole=True).shown:
+            return None
+        detail = "The call sends more than was shown to you. Open the whole of it, and decide on that."
+        return Refused(reason=Reason.NOT_SHOWN_WHOLE, detail=detail)
 
     def _not_theirs(self, held: Hold, click: Click, now: float) -> Refused | None:
         if click.fingerprint != held.fingerprint:
@@ -138,6 +184,13 @@ class Desk:
             await self.ledger.record(record.moved(kept), Durability.SYNCED)
             self.meters.settled(kept, now=now)
         self.meters.clicked(click.act, None)
+
+
+_SEVERITIES = {Tier.HIGH: 0, Tier.MEDIUM: 1, Tier.LOW: 2}
+
+
+def _urgency(held: Hold) -> tuple[int, float]:
+    return _SEVERITIES[held.obligations.severity or held.call.operation.tier], held.decide_by
 
 
 def _ballot(click: Click, vote: Vote, now: float) -> Ballot:

@@ -29,6 +29,7 @@ from policy.call import CallId
 from policy.reasons import Reason
 from proxy.audit.keys import veiling_key
 from proxy.audit.ledger import Ledger
+from proxy.audit.redact import Redactor
 from proxy.console.pages import Console
 from proxy.desk import Desk
 from proxy.doors.agents import AgentsDoor
@@ -43,7 +44,7 @@ from proxy.holds.embedded import EmbeddedValkey
 from proxy.holds.expiry import Expiry
 from proxy.holds.opening import Opening
 from proxy.holds.release import Release
-from proxy.holds.sealing import sealer
+from proxy.holds.sealing import Sealer, sealer
 from proxy.holds.store import HoldStore
 from proxy.holds.waiting import Waiting
 from proxy.holds.wakeups import Wakeups
@@ -104,6 +105,7 @@ class _Assembly:
     """Parts in the order in which they are made; each step may use what the steps before it made."""
 
     connection: StoreConnection
+    sealer: Sealer
     store: HoldStore
     wakeups: Wakeups
     counters: Counters
@@ -140,8 +142,8 @@ class _Assembly:
         self.connection = connect(self.settings.store, url=url)
         self._closing.push_async_callback(self.connection.close)
         await self.connection.check()
-        seal = sealer(self.settings.store, data=self.settings.data)
-        self.store = HoldStore(self.connection, sealer=seal, holds=self.settings.holds)
+        self.sealer = sealer(self.settings.store, data=self.settings.data)
+        self.store = HoldStore(self.connection, sealer=self.sealer, holds=self.settings.holds)
         await self.store.rebuild_indexes()
         self.wakeups, self.counters = Wakeups(self.connection), Counters(self.connection)
         self.ledger = self._ledger()
@@ -208,7 +210,11 @@ class _Assembly:
         self.denials = Denials(self.connection)
         await self.denials.refresh()
         self.people = People(
-            self.connection, groups=settings.groups, max_age_s=settings.person_max_age_s, denials=self.denials
+            self.connection,
+            sealer=self.sealer,
+            groups=settings.groups,
+            max_age_s=settings.person_max_age_s,
+            denials=self.denials,
         )
         self.admission = Admission(tokens=self.tokens, keys=self.agent_keys, denials=self.denials, people=self.people)
         self._loop("issuers", self.issuers.run())
@@ -228,6 +234,7 @@ class _Assembly:
             law=self.law,
             people=self.people,
             denials=self.denials,
+            keys=self.agent_keys,
             ledger=self.ledger,
             sender=self.sender,
             meters=self.meters,
@@ -235,7 +242,14 @@ class _Assembly:
             exchange_limit_s=max((upstream.total_timeout_s for upstream in upstreams.values()), default=0),
             keep_response_bytes=holds.keep_response_bytes,
         )
-        self.desk = Desk(law=self.law, store=self.store, people=self.people, ledger=self.ledger, meters=self.meters)
+        self.desk = Desk(
+            law=self.law,
+            store=self.store,
+            people=self.people,
+            ledger=self.ledger,
+            meters=self.meters,
+            redact=Redactor(self.sealer.veiling_key).redact,
+        )
         expiry = Expiry(
             store=self.store,
             release=self.release,
@@ -304,8 +318,9 @@ class _Assembly:
                 keys=self.issuers,
                 tokens=self.tokens,
                 connection=self.connection,
+                sealer=self.sealer,
             ),
-            sessions=Sessions(self.connection, lifetime_s=sign_in.session_lifetime_s),
+            sessions=Sessions(self.connection, sealer=self.sealer, lifetime_s=sign_in.session_lifetime_s),
             wakeups=self.wakeups,
             public_url=public_url,
         )

@@ -18,6 +18,10 @@ from proxy.cli.screen import line, say, say_json
 app = typer.Typer(no_args_is_help=True, help="Held calls: list, show, approve, reject, withdraw.")
 
 
+_WHOLE = {"whole": "true"}
+"""A terminal scrolls, so nothing need be left out."""
+
+
 class Output(StrEnum):
     """How things are printed."""
 
@@ -124,7 +128,7 @@ def _decide(asked: Gate, call: str, act: str, *, reason: str, fingerprint: str) 
 
 def _find(asked: Gate, call: str) -> Json:
     if call.startswith("call_"):
-        return asked.get(f"/v1/holds/{call}")
+        return asked.get(f"/v1/holds/{call}", query=_WHOLE)
     found = [
         hold
         for state in ("open", "settled")
@@ -134,7 +138,7 @@ def _find(asked: Gate, call: str) -> Json:
     ids = {str(hold["id"]) for hold in found}
     if len(ids) != 1:
         leave(1, f"{len(ids) or 'No'} held calls match {call!r}.")
-    return asked.get(f"/v1/holds/{ids.pop()}")
+    return asked.get(f"/v1/holds/{ids.pop()}", query=_WHOLE)
 
 
 def _holds(found: Json) -> list[Json]:

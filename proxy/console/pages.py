@@ -7,11 +7,13 @@ nothing; each form becomes a `Click` for the desk. GET never changes anything.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from importlib.resources import files
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 import jinja2
 from aiohttp import web
@@ -24,8 +26,10 @@ from policy.reasons import Reason
 from policy.verdict import Refused
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
-from proxy.desk import Click, Desk
+from proxy.desk import MOST_LISTED, Click, Desk
+from proxy.doors.approvers import origin
 from proxy.doors.replies import click_status
+from proxy.doors.streams import pour
 from proxy.errors import AssentryError, CallerFault, IdentityFault
 from proxy.holds.wakeups import Wakeups
 from proxy.identity.admission import Admission
@@ -38,6 +42,12 @@ _POLICY = (
 )
 _SIGN_IN_S = 600
 _LIVE_S = 15
+_MOVED_S = 1.0
+"""At most one news in so long: a page reads itself again for each."""
+_BACK_TO = re.compile(r"/(?:settled|holds/[A-Za-z0-9_]{1,64})?")
+"""Pages to come back to after signing in. A list: what browsers make of `//x` and `/<tab>/x` is endless."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_MOST_FIELDS = 20
 _STATIC = {"console.css": "text/css", "console.js": "text/javascript", "mark.svg": "image/svg+xml"}
 
 
@@ -69,9 +79,9 @@ class Console:
         app.router.add_get("/settled", self._settled)
         app.router.add_get("/holds/{id}", self._hold)
         app.router.add_post("/holds/{id}/{act}", self._decide)
-        app.router.add_get("/live", self._live)
-        app.router.add_get("/sign-in", self._sign_in)
-        app.router.add_get("/signed-in", self._signed_in)
+        app.router.add_get("/live", self._live, allow_head=False)
+        app.router.add_get("/sign-in", self._sign_in, allow_head=False)
+        app.router.add_get("/signed-in", self._signed_in, allow_head=False)
         app.router.add_post("/sign-out", self._sign_out)
         app.router.add_get("/static/{name}", self._static)
 
@@ -83,24 +93,27 @@ class Console:
             return self._page("welcome.html", status=200)
         person = await self.admission.known(session.person)
         briefs = await self.desk.listing(person)
-        return self._page("queue.html", session=session, briefs=briefs, settled=False, now=time.time())
+        return self._page("queue.html", session=session, briefs=briefs, settled=False, most=MOST_LISTED)
 
     async def _settled(self, asked: web.Request) -> web.Response:
         session = await self._signed(asked)
         person = await self.admission.known(session.person)
-        briefs = await self.desk.listing(person, settled=True, limit=100)
-        return self._page("queue.html", session=session, briefs=briefs, settled=True, now=time.time())
+        briefs = await self.desk.listing(person, settled=True)
+        return self._page("queue.html", session=session, briefs=briefs, settled=True, most=MOST_LISTED)
 
     async def _hold(self, asked: web.Request) -> web.Response:
         session = await self._signed(asked)
-        return await self._show(session, CallId(asked.match_info["id"]))
+        whole = asked.query.get("whole") == "1"
+        return await self._show(session, CallId(asked.match_info["id"]), whole=whole)
 
-    async def _show(self, session: Session, call: CallId, refused: Refused | None = None) -> web.Response:
-        brief = await self.desk.show(await self.admission.known(session.person), call)
+    async def _show(
+        self, session: Session, call: CallId, *, whole: bool = False, refused: Refused | None = None
+    ) -> web.Response:
+        brief = await self.desk.show(await self.admission.known(session.person), call, whole=whole)
         if isinstance(brief, Refused):
             raise CallerFault(brief.reason, brief.detail)
         status = click_status(refused.reason) if refused else 200
-        return self._page("hold.html", session=session, brief=brief, refused=refused, status=status, now=time.time())
+        return self._page("hold.html", session=session, brief=brief, whole=whole, refused=refused, status=status)
 
     async def _decide(self, asked: web.Request) -> web.StreamResponse:
         session = await self._signed(asked)
@@ -113,35 +126,38 @@ class Console:
             person=await self.admission.known(session.person),
             act=act,
             call=call,
-            fingerprint=Fingerprint(form.get("fingerprint", "")),
-            shown=form.get("shown", ""),
+            fingerprint=Fingerprint(_digest(form, "fingerprint")),
+            shown=_digest(form, "shown"),
             reason=form.get("reason", "").strip()[:2000],
             channel="console",
         )
         result = await self.desk.take(click)
         if isinstance(result, Refused):
-            return await self._show(session, call, result)
+            return await self._show(session, call, refused=result)
         raise web.HTTPSeeOther(f"/holds/{quote(call)}")
 
     async def _live(self, asked: web.Request) -> web.StreamResponse:
         """Say that something moved, so that an open page reads itself again; never what."""
-        await self._signed(asked)
-        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        await self._still_there(asked)
+        return await pour(asked, self._moves(asked))
+
+    async def _moves(self, asked: web.Request) -> AsyncGenerator[bytes, None]:
         with self.wakeups.watch() as wakeup:
-            await stream.prepare(asked)
+            yield b": watching\n\n"
             while True:
                 started = asyncio.get_running_loop().time()
                 await wakeup.wait(_LIVE_S)
                 quiet = asyncio.get_running_loop().time() - started >= _LIVE_S
-                await stream.write(b": quiet\n\n" if quiet else b"event: moved\ndata: 1\n\n")
+                await self._still_there(asked)
+                yield b": quiet\n\n" if quiet else b"event: moved\ndata: 1\n\n"
+                await asyncio.sleep(_MOVED_S)
 
     # Who is there.
 
     async def _sign_in(self, asked: web.Request) -> web.Response:
         browser = secrets.token_urlsafe(32)
-        back_to = asked.query.get("to", "/")
-        # Only a path of ours: `//elsewhere` and `https:…` would send people away after they signed in.
-        back_to = back_to if back_to.startswith("/") and not back_to.startswith(("//", "/\\")) else "/"
+        wanted = asked.query.get("to", "/")
+        back_to = wanted if _BACK_TO.fullmatch(wanted) else "/"
         there = await self.login.begin(browser=browser, back_to=back_to)
         answer = web.Response(status=303, headers={"Location": there})
         self._set_cookie(answer, self._cookie("signing-in"), browser, lifetime_s=_SIGN_IN_S)
@@ -157,7 +173,7 @@ class Console:
         answer = web.Response(status=303, headers={"Location": back_to})
         name = await self.sessions.begin(person)
         self._set_cookie(answer, self._cookie("session"), name, lifetime_s=self.login.session_lifetime_s)
-        answer.del_cookie(self._cookie("signing-in"), path="/")
+        self._drop_cookie(answer, self._cookie("signing-in"))
         return answer
 
     async def _admitted(self, person: Person, asked: web.Request) -> Person:
@@ -170,7 +186,7 @@ class Console:
         await self._form(asked, session)
         await self.sessions.end(asked.cookies.get(self._cookie("session"), ""))
         answer = web.Response(status=303, headers={"Location": "/"})
-        answer.del_cookie(self._cookie("session"), path="/")
+        self._drop_cookie(answer, self._cookie("session"))
         return answer
 
     async def _session(self, asked: web.Request) -> Session | None:
@@ -184,18 +200,22 @@ class Console:
             raise web.HTTPSeeOther(f"/sign-in?to={quote(asked.path)}")
         raise IdentityFault(Reason.IDENTITY_MISSING, "You are not signed in any more. Sign in and decide again.")
 
+    async def _still_there(self, asked: web.Request) -> None:
+        """Returns for a session that has not ended, of a person who was not shut out meanwhile."""
+        session = await self._session(asked)
+        if session is None:
+            raise IdentityFault(Reason.IDENTITY_MISSING, "You are not signed in any more.")
+        await self.admission.known(session.person)
+
     async def _form(self, asked: web.Request, session: Session) -> dict[str, str]:
-        origin = asked.headers.get("Origin", "")
-        site = asked.headers.get("Sec-Fetch-Site", "same-origin")
-        form = {name: value for name, value in (await asked.post()).items() if isinstance(value, str)}
-        ours = origin == self._origin() and site == "same-origin" and carries(session, form.get("form_token", ""))
-        if not ours:
+        ours = asked.headers.get("Origin", "") == origin(self.public_url)
+        same = asked.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
+        # Our own pages send this type only; other sites may send the others without being asked first.
+        plain = asked.content_type == "application/x-www-form-urlencoded"
+        form = _fields(await asked.read()) if ours and same and plain else {}
+        if not carries(session, form.get("form_token", "")):
             raise CallerFault(Reason.NOT_ENTITLED, "This form was not sent from a page of this console.")
         return form
-
-    def _origin(self) -> str:
-        parts = urlsplit(self.public_url)
-        return f"{parts.scheme}://{parts.netloc}"
 
     # Cookies and pages.
 
@@ -210,10 +230,14 @@ class Console:
     def _set_cookie(self, answer: web.Response, name: str, value: str, *, lifetime_s: int) -> None:
         answer.set_cookie(name, value, max_age=lifetime_s, path="/", secure=self._secure, httponly=True, samesite="Lax")
 
+    def _drop_cookie(self, answer: web.Response, name: str) -> None:
+        # With the attributes it was set with: browsers refuse to touch a `__Host-` cookie without Secure.
+        answer.del_cookie(name, path="/", secure=self._secure, httponly=True, samesite="Lax")
+
     def _page(
         self, template: str, *, status: int = 200, session: Session | None = None, **shown: object
     ) -> web.Response:
-        text = self._templates.get_template(template).render(session=session, **shown)
+        text = self._templates.get_template(template).render(session=session, now=time.time(), **shown)
         return web.Response(
             status=status, text=text, content_type="text/html", headers={"Content-Security-Policy": _POLICY}
         )
@@ -227,4 +251,18 @@ class Console:
 
     def failed(self, fault: AssentryError) -> web.Response:
         """A failure as a page."""
-        return self._page("failed.html", status=click_status(fault.reason), fault=fault)
+        again = isinstance(fault, IdentityFault)
+        return self._page("failed.html", status=click_status(fault.reason), fault=fault, again=again)
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        return {}
+
+
+def _digest(form: dict[str, str], name: str) -> str:
+    """The hex digest of that name; empty for anything else, which is then what nobody was shown."""
+    value = form.get(name, "")
+    return value if _DIGEST.fullmatch(value) else ""

@@ -230,7 +230,7 @@ def _hidden(name: str, value: str) -> str:
 
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Demo sign-in</title><style>
+<title>Demo sign-in</title><link rel="icon" href="data:,"><style>
 body{{font:16px/1.5 system-ui,sans-serif;max-width:28rem;margin:12vh auto;padding:0 1rem;color:#1c2430}}
 button{{display:block;width:100%;text-align:left;margin:.6rem 0;padding:.8rem 1rem;border:1px solid #c8d0da;
 border-radius:10px;background:#fff;font:inherit;cursor:pointer}}button:hover,button:focus{{border-color:#2457d6}}

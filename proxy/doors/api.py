@@ -7,16 +7,16 @@ the OpenAPI description is made from, so the two cannot differ.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
 from aiohttp import web
-from policy.electorate import Act
 from pydantic import BaseModel, ValidationError
 
 from policy.call import CallId
+from policy.electorate import Act
 from policy.fingerprint import Fingerprint
 from policy.principal import Person
 from policy.reasons import Reason
@@ -35,11 +35,11 @@ from proxy.doors.documents import (
     Me,
     hold_document,
 )
+from proxy.doors.streams import pour
 from proxy.errors import CallerFault
 from proxy.identity.admission import Admission
-from proxy.identity.denials import Denial, Kind
+from proxy.identity.denials import Denial, Kind, check_value
 
-_KEEP_ALIVE_S = 15
 _Model = TypeVar("_Model", bound=BaseModel)
 _CHANNEL = "api"
 
@@ -71,6 +71,8 @@ class Api:
     ledger: Ledger
     auditors: frozenset[str]
     operators: frozenset[str]
+    recheck_s: float = 15
+    """How often an open stream is asked again whether it may go on, and shows that it lives, seconds."""
 
     def routes(self) -> tuple[ApiRoute, ...]:
         """The whole API."""
@@ -84,7 +86,7 @@ class Api:
             ),
             ApiRoute(
                 id="showHold", method="GET", path="/v1/holds/{id}", summary="The brief of one held call",
-                handle=self._show, gives=HoldDocument, refuses=(404,),
+                handle=self._show, gives=HoldDocument, query=(("whole", ("true", "false")),), refuses=(400, 404),
             ),
             *(
                 ApiRoute(
@@ -107,7 +109,7 @@ class Api:
             ),
             ApiRoute(
                 id="removeDenial", method="DELETE", path="/v1/denials/{kind}/{value}", summary="Let in again",
-                handle=self._undeny, refuses=(403, 404),
+                handle=self._undeny, refuses=(400, 403, 404),
             ),
         )  # fmt: skip
 
@@ -124,14 +126,13 @@ class Api:
         return _json(Me(identity=person.identity, name=person.name, groups=tuple(sorted(person.groups))))
 
     async def _list(self, asked: web.Request, person: Person) -> web.Response:
-        state = asked.query.get("state", "open")
-        if state not in {"open", "settled"}:
-            raise CallerFault(Reason.MALFORMED, "`state` is `open` or `settled`.")
-        briefs = await self.desk.listing(person, settled=state == "settled")
+        settled = _chosen(asked, "state", ("open", "settled")) == "settled"
+        briefs = await self.desk.listing(person, settled=settled)
         return _json(HoldList(holds=tuple(hold_document(brief) for brief in briefs)))
 
     async def _show(self, asked: web.Request, person: Person) -> web.Response:
-        return _json(hold_document(_taken(await self.desk.show(person, CallId(asked.match_info["id"])))))
+        whole = _chosen(asked, "whole", ("false", "true")) == "true"
+        return _json(hold_document(_taken(await self.desk.show(person, CallId(asked.match_info["id"]), whole=whole))))
 
     def _deciding(self, act: Act) -> Callable[[web.Request, Person], Awaitable[web.StreamResponse]]:
         async def decide(asked: web.Request, person: Person) -> web.Response:
@@ -148,20 +149,18 @@ class Api:
 
     async def _follow(self, asked: web.Request, person: Person) -> web.StreamResponse:
         self._entitled(person, self.auditors, "read the ledger")
-        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        return await pour(asked, self._lines(asked))
+
+    async def _lines(self, asked: web.Request) -> AsyncGenerator[bytes, None]:
         with self.ledger.follow() as records:
-            await stream.prepare(asked)
-            await stream.write(b": following\n\n")
             while True:
-                try:
-                    async with asyncio.timeout(_KEEP_ALIVE_S):
-                        line = await anext(records)
-                except TimeoutError:
-                    await stream.write(b": still here\n\n")
-                except StopAsyncIteration:
-                    return stream
-                else:
-                    await stream.write(b"data: " + line.rstrip(b"\n") + b"\n\n")
+                # A stream outlives the token it came with, and perhaps the person's place in the group.
+                self._entitled(await self.admission.person(_bearer(asked)), self.auditors, "read the ledger")
+                yield b": following\n\n"
+                async for line in _until(records, within_s=self.recheck_s):
+                    if line is None:
+                        return
+                    yield b"data: " + line.rstrip(b"\n") + b"\n\n"
 
     async def _denials(self, _: web.Request, person: Person) -> web.Response:
         self._entitled(person, self.operators, "see the deny list")
@@ -185,6 +184,7 @@ class Api:
         kind, value = asked.match_info["kind"], asked.match_info["value"]
         if kind not in {one.value for one in Kind}:
             raise CallerFault(Reason.NO_SUCH_HOLD, "There is no such kind of denial.")
+        check_value(value)
         written = record.denial_changed(f"{kind}:{value}", denied=False, by=person, why="")
         await self.ledger.record(written, Durability.SYNCED)
         if not await self.admission.denials.remove(Kind(kind), value):
@@ -194,6 +194,27 @@ class Api:
     def _entitled(self, person: Person, groups: frozenset[str], what: str) -> None:
         if not person.groups & groups:
             raise CallerFault(Reason.NOT_ENTITLED, f"You may not {what}; ask for a group that may.")
+
+
+def _chosen(asked: web.Request, name: str, values: tuple[str, ...]) -> str:
+    """The query parameter, the first of the values where it is absent. Raises CallerFault for any other, or for two."""
+    given = asked.query.getall(name, [values[0]])
+    if len(given) != 1 or given[0] not in values:
+        raise CallerFault(Reason.MALFORMED, f"`{name}` is one of {', '.join(values)}.")
+    return given[0]
+
+
+async def _until(records: AsyncIterator[bytes], *, within_s: float) -> AsyncGenerator[bytes | None, None]:
+    """The records that come within so many seconds; None, last, when there will be no more."""
+    now = asyncio.get_running_loop().time
+    ends = now() + within_s
+    while now() < ends:
+        try:
+            async with asyncio.timeout_at(ends):
+                line = await anext(records, None)
+        except TimeoutError:
+            return
+        yield line
 
 
 _Taken = TypeVar("_Taken")

@@ -6,6 +6,7 @@ becomes a problem document (RFC 9457) or a page that says what happened.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
@@ -55,6 +56,7 @@ class ApproversDoor:
         self._api = api
         self._pages = pages
         self._runner: web.AppRunner | None = None
+        self._streams: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -65,8 +67,10 @@ class ApproversDoor:
     async def start(self) -> None:
         """Begin to listen."""
         app = web.Application(
-            middlewares=[_middleware(self._front), _middleware(self._failures)], client_max_size=_MOST_BYTES
+            middlewares=[_middleware(self._failures), _middleware(self._front)], client_max_size=_MOST_BYTES
         )
+        app.on_response_prepare.append(self._dressed)
+        app.on_shutdown.append(self._end_streams)
         for route in self._api.routes():
             app.router.add_route(route.method, route.path, self._api.handler(route))
         app.router.add_get("/openapi.json", self._description)
@@ -77,7 +81,7 @@ class ApproversDoor:
         await web.TCPSite(self._runner, self._host, self._port).start()
 
     async def stop(self, *, within_s: float = 5) -> None:
-        """Stop listening; streams are ended after `within_s`."""
+        """Stop listening: streams end at once, exchanges within `within_s`."""
         if self._runner is not None:
             self._runner._shutdown_timeout = within_s  # noqa: SLF001 - the runner takes it at construction only
             await self._runner.cleanup()
@@ -88,14 +92,22 @@ class ApproversDoor:
 
     async def _front(self, asked: web.Request, handler: Handler) -> web.StreamResponse:
         # Another host name is another origin, and a way past it is DNS rebinding.
-        if asked.host not in self._hosts():
-            answer: web.StreamResponse = problem(Reason.UNKNOWN_HOST, "This address is not served here.")
-        else:
-            answer = await handler(asked)
-        if not answer.prepared:
-            for name, value in {"Content-Security-Policy": _POLICY, **_HEADERS}.items():
-                answer.headers.setdefault(name, value)
-        return answer
+        hosts = asked.headers.getall("Host", [])
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts():
+            return problem(Reason.UNKNOWN_HOST, "This address is not served here.")
+        return await handler(asked)
+
+    async def _dressed(self, asked: web.Request, answer: web.StreamResponse) -> None:
+        """Put what every answer carries on this one: pages, documents, redirects and streams."""
+        for name, value in {"Content-Security-Policy": _POLICY, **_HEADERS}.items():
+            answer.headers.setdefault(name, value)
+        if answer.content_type == "text/event-stream" and asked.task not in self._streams:
+            self._streams.add(asked.task)
+            asked.task.add_done_callback(self._streams.discard)
+
+    async def _end_streams(self, _: web.Application) -> None:
+        for stream in tuple(self._streams):
+            stream.cancel()
 
     async def _failures(self, asked: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -118,13 +130,22 @@ class ApproversDoor:
             return self._failed(asked, broken)
 
     def _failed(self, asked: web.Request, fault: AssentryError) -> web.Response:
-        if self._pages is not None and "text/html" in asked.headers.get("Accept", ""):
-            return self._pages.failed(fault)
-        return problem(fault.reason, fault.detail)
+        of_the_api = asked.path.startswith("/v1/") or asked.path == "/openapi.json"
+        if self._pages is None or of_the_api or "text/html" not in asked.headers.get("Accept", ""):
+            return problem(fault.reason, fault.detail)
+        return self._pages.failed(fault)
 
     def _hosts(self) -> frozenset[str]:
         host, port = self.address
-        return frozenset({urlsplit(self._public_url).netloc, f"{host}:{port}", f"localhost:{port}"})
+        bound = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return frozenset({urlsplit(origin(self._public_url)).netloc, bound, f"localhost:{port}"})
+
+
+def origin(url: str) -> str:
+    """The origin of a URL as browsers write it (RFC 6454 section 6.2): lower case, without the scheme's own port."""
+    parts = urlsplit(url.lower())
+    usual = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return f"{parts.scheme}://{parts.netloc.removesuffix(usual)}"
 
 
 def _middleware(step: Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]) -> Middleware:

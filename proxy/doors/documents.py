@@ -9,9 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from policy.brief import Brief, Line
 
-Id = Annotated[str, StringConstraints(pattern=r"^call_[0-9A-HJKMNP-TV-Z]{26}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Words = Annotated[str, StringConstraints(max_length=2000)]
+Words = Annotated[str, StringConstraints(max_length=2000, strip_whitespace=True)]
 
 
 class Document(BaseModel):
@@ -33,6 +32,17 @@ class VoteDocument(Document):
     name: str
     vote: Literal["approve", "reject"]
     reason: str
+
+
+class ProgressDocument(Document):
+    """How far one need of a gate is met."""
+
+    gate: str
+    group: str
+    """`*` is anyone who may approve."""
+    have: int
+    """Approvals that count now."""
+    need: int
 
 
 class HoldDocument(Document):
@@ -58,6 +68,8 @@ class HoldDocument(Document):
     labels: tuple[Fact, ...]
     gates: tuple[Fact, ...]
     """Which policies hold the call, and what each asks for."""
+    progress: tuple[ProgressDocument, ...]
+    """Of what the gates ask for, how much is there; empty once decided."""
     remedies: tuple[str, ...]
     votes: tuple[VoteDocument, ...]
     opened_at: datetime
@@ -70,7 +82,7 @@ class HoldDocument(Document):
     body: str
     body_sha256: str
     hidden_bytes: int
-    """Bytes of the body that `body` does not show."""
+    """Bytes of the body that `body` does not show. Above zero, decide on what `whole=true` shows."""
     agent_words: tuple[Fact, ...]
     """What the agent says about its call. Unverified."""
     settled_by: str
@@ -152,6 +164,9 @@ def hold_document(brief: Brief) -> HoldDocument:
         queues=brief.queues,
         labels=_facts(brief.labels),
         gates=_facts(brief.gates),
+        progress=tuple(
+            ProgressDocument(gate=one.gate, group=one.group, have=one.have, need=one.need) for one in brief.progress
+        ),
         remedies=brief.remedies,
         votes=tuple(VoteDocument(name=v.name, vote=_vote(v.vote), reason=v.reason) for v in brief.votes),
         opened_at=_time(brief.opened_at),

@@ -64,6 +64,7 @@ STATUSES: Mapping[Reason, int] = {
 
 _CLICKS: Mapping[Reason, int] = {
     Reason.FINGERPRINT_CHANGED: 409,
+    Reason.NOT_SHOWN_WHOLE: 409,
     Reason.ALREADY_VOTED: 409,
     Reason.EXPIRED: 409,
     Reason.LAPSED: 409,

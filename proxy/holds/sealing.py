@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -35,6 +36,8 @@ class Sealer:
         if any(len(each) != _KEY_BYTES for each in keys):
             raise OperatorFault(Reason.STORE_UNAVAILABLE, "store.encryption_key must be 32 bytes, base64.")
         self._id = _key_id(key)
+        self.veiling_key = hmac.digest(key, b"assentry: secrets in what people are shown", "sha256")
+        """For fingerprints that every replica has to agree on; tells nothing of the key it comes from."""
         self._ciphers = {_key_id(each): AESGCM(each) for each in keys}
 
     def seal(self, plain: bytes, *, bound_to: str) -> bytes:

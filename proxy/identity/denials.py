@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from pydantic import TypeAdapter
 
-from policy.principal import Identity, Principal
+from policy.principal import Identity, Person, Principal
 from policy.reasons import Reason
 from proxy.errors import AssentryError, CallerFault, Outage
 from proxy.holds.connection import StoreConnection, listed, text
@@ -92,16 +92,15 @@ class Denials:
             raise Outage(Reason.STORE_UNAVAILABLE, "The deny list could not be read lately, so nobody is let in.")
         return bool(self._fields) and any(field in self._fields for field in _fields(principal))
 
-    async def shut_out_now(self, who: Principal | Identity) -> bool:
-        """The same, asked of the store itself. Raises Outage."""
-        fields = _fields(who) if isinstance(who, Principal) else (f"{Kind.SUBJECT.value}:{who}",)
+    async def shut_out_now(self, who: Principal | Person | Identity) -> bool:
+        """The same of an agent, a person or a bare subject, asked of the store itself. Raises Outage."""
+        fields = (f"{Kind.SUBJECT.value}:{who}",) if isinstance(who, str) else _fields(who)
         found = listed(await self._connection.command("HMGET", self._key, *fields))
         return any(entry is not None for entry in found)
 
     async def add(self, denial: Denial) -> None:
         """Shut out from now on: this replica at once, the others within a second or two."""
-        if not _VALUE.fullmatch(denial.value):
-            raise CallerFault(Reason.MALFORMED, "A denial names `<issuer name>:<subject, client id or token id>`.")
+        check_value(denial.value)
         await self._connection.command("HSET", self._key, denial.field, _DENIAL.dump_json(denial))
         await self.refresh()
 
@@ -118,11 +117,22 @@ class Denials:
         return tuple(sorted(entries, key=lambda entry: (entry.at, entry.field)))
 
 
-def _fields(principal: Principal) -> tuple[str, ...]:
-    issuer = principal.agent.split(":", 1)[0]
-    named = [f"{Kind.SUBJECT.value}:{one}" for one in sorted(principal.requesters)]
-    if principal.client:
-        named.append(f"{Kind.CLIENT.value}:{issuer}:{principal.client}")
-    if principal.token_id:
-        named.append(f"{Kind.TOKEN.value}:{issuer}:{principal.token_id}")
+def check_value(value: str) -> None:
+    """Nothing for `<issuer name>:<subject, client id or token id>`; CallerFault for anything else."""
+    if not _VALUE.fullmatch(value):
+        raise CallerFault(Reason.MALFORMED, "A denial names `<issuer name>:<subject, client id or token id>`.")
+
+
+def _fields(who: Principal | Person) -> tuple[str, ...]:
+    if isinstance(who, Person):
+        subjects, bearer = frozenset({who.identity}), who.identity
+    else:
+        # The token's own `sub`: with delegation that is the subject, and the agent may be of another issuer.
+        subjects, bearer = who.requesters, who.subject or who.agent
+    issuer = bearer.split(":", 1)[0]
+    named = [f"{Kind.SUBJECT.value}:{one}" for one in sorted(subjects)]
+    if who.client:
+        named.append(f"{Kind.CLIENT.value}:{issuer}:{who.client}")
+    if who.token_id:
+        named.append(f"{Kind.TOKEN.value}:{issuer}:{who.token_id}")
     return tuple(named)

@@ -7,6 +7,7 @@ the answer, and a second answer to the same question is refused.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from dataclasses import dataclass
 from typing import cast
@@ -23,6 +24,7 @@ from policy.reasons import Reason
 from proxy.doors.arrival import BearerText
 from proxy.errors import IdentityFault, Outage
 from proxy.holds.connection import StoreConnection
+from proxy.holds.sealing import Sealer
 from proxy.identity.documents import LIMIT_BYTES
 from proxy.identity.issuers import KeySource
 from proxy.identity.jsontext import NotJson, json_object
@@ -57,6 +59,7 @@ class Login:
         keys: KeySource,
         tokens: TokenVerifier,
         connection: StoreConnection,
+        sealer: Sealer,
     ) -> None:
         self._settings = settings
         self.session_lifetime_s = settings.session_lifetime_s
@@ -64,6 +67,7 @@ class Login:
         self._keys = keys
         self._tokens = tokens
         self._connection = connection
+        self._sealer = sealer
 
     async def begin(self, *, browser: str, back_to: str) -> str:
         """The URL to send this browser to. Raises Outage."""
@@ -72,7 +76,9 @@ class Login:
             raise Outage(Reason.ISSUER_UNAVAILABLE, "The issuer does not say where people sign in.")
         state, nonce, verifier = generate_token(43), generate_token(43), generate_token(64)
         pending = PendingSignIn(nonce=nonce, verifier=verifier, browser=browser, back_to=back_to)
-        await self._connection.command("SET", self._key(state), _PENDING.dump_json(pending), "EX", _PENDING_S)
+        key = self._key(state)
+        sealed = self._sealer.seal(_PENDING.dump_json(pending), bound_to=key)
+        await self._connection.command("SET", key, sealed, "EX", _PENDING_S)
         return cast(
             "str",
             prepare_grant_uri(
@@ -90,15 +96,21 @@ class Login:
 
     async def finish(self, *, code: str, state: str, browser: str) -> tuple[Person, str]:
         """The person who signed in, and where they wanted to go. Raises IdentityFault, or Outage."""
-        kept = await self._connection.command("GETDEL", self._key(state))
-        pending = _PENDING.validate_json(kept) if isinstance(kept, bytes) else None
-        if pending is None or not hmac.compare_digest(pending.browser, browser):
+        pending = await self._pending(state)
+        if pending is None or not _same(pending.browser, browser):
             raise IdentityFault(Reason.IDENTITY_INVALID, "This sign-in is not one you began here. Begin again.")
+        if not code:
+            raise IdentityFault(Reason.IDENTITY_INVALID, "The issuer did not sign you in. Begin again.")
         token = await self._exchanged(code, pending.verifier)
         person = await self._tokens.signed_in(
             token, issuer=self._settings.issuer, client_id=self._settings.client_id, nonce=pending.nonce
         )
         return person, pending.back_to
+
+    async def _pending(self, state: str) -> PendingSignIn | None:
+        key = self._key(state)
+        kept = await self._connection.command("GETDEL", key)
+        return _PENDING.validate_json(self._sealer.open(kept, bound_to=key)) if isinstance(kept, bytes) else None
 
     async def _exchanged(self, code: str, verifier: str) -> BearerText:
         known = await self._keys.metadata(self._settings.issuer)
@@ -116,7 +128,13 @@ class Login:
         return _id_token(await _posted(known.token_endpoint, form, auth))
 
     def _key(self, state: str) -> str:
-        return self._connection.key(f"sign-in:{state}", "pending")
+        # The digest: what comes back in a link may be anything, and the name of a key should not be.
+        digest = hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest()
+        return self._connection.key(f"sign-in:{digest}", "pending")
+
+
+def _same(kept: str, sent: str) -> bool:
+    return hmac.compare_digest(kept.encode(), sent.encode("utf-8", "surrogateescape"))
 
 
 async def _posted(url: str, form: str, auth: aiohttp.BasicAuth | None) -> bytes:

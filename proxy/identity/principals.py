@@ -84,6 +84,8 @@ def person(verified: VerifiedClaims) -> Person:
         authenticated_at=_signed_in_at(claims),
         methods=frozenset(_texts(claims.get("amr"), "amr")),
         issued_at=math.floor(verified.issued_at),
+        client=_client(claims),
+        token_id=_optional_identifier(claims, "jti"),
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 
 import orjson
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.audit import redact as module
-from proxy.audit.redact import Redactor, Veiled, names_a_secret, redact, text
+from proxy.audit.redact import Redactor, Veiled, names_a_secret, text
 
 REDACTOR = Redactor(b"k" * 32)
 
@@ -49,7 +50,16 @@ def test_text_is_cut_after_it_was_cleaned() -> None:
 
 
 def test_people_who_decide_see_personal_data_and_no_secrets() -> None:
-    assert redact("mail ann@example.com the key sk_live_abcdefgh1234") == "mail ann@example.com the key [redacted:key]"
+    shown = Redactor(b"k" * 32).redact("mail ann@example.com the key sk_live_abcdefgh1234")
+    assert re.fullmatch(r"mail ann@example\.com the key \[key hmac:[0-9a-f]{12}\]", shown)
+
+
+def test_people_who_decide_see_that_two_secrets_are_the_same_and_nothing_is_cut() -> None:
+    shown = REDACTOR.redact("x" * 100_000 + " Bearer abcdefgh1 Bearer abcdefgh1 Bearer abcdefgh2")
+    assert shown.startswith("x" * 100_000)
+    first, second, third = re.findall(r"\[credential hmac:[0-9a-f]{12}\]", shown)
+    assert first == second != third
+    assert REDACTOR.fingerprint("Bearer abcdefgh1")[:17] in first
 
 
 @pytest.mark.parametrize(
