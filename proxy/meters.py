@@ -5,12 +5,12 @@ Labels come from closed lists or from the catalogue, never from a caller, so tha
 
 from __future__ import annotations
 
-from policy.electorate import Act
 from typing import assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from policy.call import Call
+from policy.electorate import Act
 from policy.hold import Hold, State
 from policy.reasons import Reason
 from policy.verdict import Allow, Ask, Deny, Verdict

@@ -9,7 +9,6 @@ import hashlib
 from dataclasses import replace
 
 from connectors.apis.naming import BadBody
-
 from policy.call import Call
 from policy.principal import Principal
 from policy.reasons import Reason
