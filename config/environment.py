@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from config.errors import Problem, SettingsRefused
-from config.paths import CONFIG_VARIABLE
+from config.paths import NO_SETTINGS
 from config.shape import WHOLE, Many, Named, Scalar, Shape, Value, below, fields
 from config.text import parse_value
 
@@ -37,7 +37,7 @@ def overlay(tree: dict[str, Value], environ: Mapping[str, str]) -> Overlaid:
     whole: Value = tree
     variables: dict[str, str] = {}
     problems: list[Problem] = []
-    others = frozenset(_referred(tree)) | {CONFIG_VARIABLE}
+    others = frozenset(_referred(tree)) | NO_SETTINGS
     for name in sorted(environ, key=lambda name: (name.count("__"), name)):
         if not name.startswith(PREFIX) or name in others or _SERVICE_LINK.match(name):
             continue

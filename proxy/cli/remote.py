@@ -15,11 +15,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from config.paths import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, URL_VARIABLE
 from proxy.cli.screen import line
 
-URL_VARIABLE = "ASSENTRY_URL"
-TOKEN_VARIABLE = "ASSENTRY_TOKEN"
-TOKEN_FILE_VARIABLE = "ASSENTRY_TOKEN_FILE"
 DEFAULT_URL = "http://127.0.0.1:8401"
 _LIMIT_S = 30
 

@@ -13,6 +13,8 @@ const resourceServer = (accessTokenFormat) => ({
 });
 const resources = {
   'https://gate.example.test/agents': resourceServer('jwt'),
+  'https://gate.example.com/agents': resourceServer('jwt'),
+  'https://gate.example.com/approvers': resourceServer('jwt'),
   'https://elsewhere.example.test/': resourceServer('jwt'),
   'https://opaque.example.test/': resourceServer('opaque'),
 };
@@ -27,6 +29,13 @@ server.listen(0, '127.0.0.1', () => {
       grant_types: ['client_credentials'],
       redirect_uris: [],
       response_types: [],
+    }, {
+      client_id: 'people',
+      application_type: 'native',
+      token_endpoint_auth_method: 'none',
+      grant_types: ['authorization_code'],
+      redirect_uris: ['http://127.0.0.1/signed-in'],
+      response_types: ['code'],
     }],
     jwks: { keys: [
       jwk('rsa', { modulusLength: 2048 }, { alg: 'RS256', kid: 'rsa' }),
@@ -35,7 +44,7 @@ server.listen(0, '127.0.0.1', () => {
     cookies: { keys: ['a-key-for-a-test'] },
     features: {
       clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
+      devInteractions: { enabled: true },
       dPoP: { enabled: true },
       resourceIndicators: {
         enabled: true,
@@ -43,7 +52,9 @@ server.listen(0, '127.0.0.1', () => {
         getResourceServerInfo: (ctx, resource) => resources[resource],
       },
     },
-    extraTokenClaims: () => ({ owner: 'ann', realm: { groups: ['bots', 'refunds'] } }),
+    extraTokenClaims: (ctx, { kind, accountId }) => (kind === 'ClientCredentials'
+      ? { owner: 'ann', groups: ['billing-agents'], realm: { groups: ['bots', 'refunds'] } }
+      : { name: accountId, groups: ['finance-leads'] }),
   });
   server.on('request', provider.callback());
   process.stdout.write(`${JSON.stringify({ issuer })}\n`);
