@@ -22,7 +22,7 @@ _MOST_PAIRS = 10_000
 """Keys of one form. Larger forms are refused, as PHP and Rack do (at 1,000 and 4,096)."""
 _KEY = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _NO_FORM = frozenset({b"{", b"[", b"<", b'"'})
-"""What an encoder of forms escapes. An upstream that guesses the type by the first byte reads fields where we see none."""
+"""What an encoder of forms escapes. An upstream that guesses types by the first byte reads fields where we see none."""
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(r'\s*;\s*([A-Za-z0-9_-]+)=(?:"([^"\\]*)"|([^\s;,"]+))')
 _PROSE = frozenset({"application/xml", "application/yaml", "application/x-yaml", "application/x-ndjson"})

@@ -28,6 +28,7 @@ from proxy.doors.arrival import Relay
 from proxy.errors import AssentryError, BrokenPromise
 from proxy.holds.pipe import Pipe
 from proxy.holds.store import HoldStore, KeptResponse
+from proxy.identity.agent_keys import AgentKeys
 from proxy.identity.denials import Denials
 from proxy.identity.people import People
 from proxy.law import Law
@@ -59,6 +60,7 @@ class Release:
     law: Law
     people: People
     denials: Denials
+    keys: AgentKeys
     ledger: Ledger
     sender: Sender
     meters: Meters
@@ -90,6 +92,9 @@ class Release:
             return self._denied(Reason.FINGERPRINT_CHANGED, "What is kept is not what was approved; it is not sent.")
         if await self.denials.shut_out_now(held.call.principal):
             detail = "The agent, or someone it acts for, was shut out while the call was held."
+            return self._denied(Reason.IDENTITY_REVOKED, detail)
+        if await self.keys.revoked(held.call.principal):
+            detail = "The agent key that this call came with was revoked while the call was held."
             return self._denied(Reason.IDENTITY_REVOKED, detail)
         call = name_again(held.call, body, law=current)
         if isinstance(call, Refused):

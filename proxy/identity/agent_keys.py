@@ -51,6 +51,7 @@ _KEY = TypeAdapter(AgentKey)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Remembered:
     principal: Principal
+    since: float
     until: float
 
 
@@ -103,12 +104,13 @@ class AgentKeys:
         """Who this key stands for. Raises IdentityFault for a key that is malformed, unknown, revoked or expired."""
         name, now = hashlib.sha256(bearer.encode()).hexdigest(), self._now()
         remembered = self._remembered.get(name)
-        if remembered is not None and now < min(remembered.until, remembered.principal.expires_at):
+        # INVARIANT: a clock set back finds nothing; else a revoked key would be believed for the length of the jump.
+        if remembered is not None and remembered.since <= now < min(remembered.until, remembered.principal.expires_at):
             return remembered.principal
         principal = _principal(await self._verified(bearer))
         if len(self._remembered) >= _MOST_REMEMBERED:
             self._remembered.clear()
-        self._remembered[name] = _Remembered(principal=principal, until=now + REMEMBERED_S)
+        self._remembered[name] = _Remembered(principal=principal, since=now, until=now + REMEMBERED_S)
         return principal
 
     async def revoke(self, key_id: str) -> bool:
@@ -117,6 +119,12 @@ class AgentKeys:
         removed = await self._connection.command("DEL", self._name(key_id))
         await self._connection.command("SREM", self._index, key_id)
         return removed == 1
+
+    async def revoked(self, principal: Principal) -> bool:
+        """Whether this principal came with a key that was revoked since. Running out is not revocation."""
+        if principal.proof is not Proof.AGENT_KEY or self._now() >= principal.expires_at:
+            return False
+        return principal.token_id is None or await self._read(principal.token_id) is None
 
     async def listing(self) -> tuple[AgentKey, ...]:
         """Every key in force, oldest first."""
