@@ -150,6 +150,7 @@ def _written(folder: Path, issuer: DemoIssuer, upstreams: DemoUpstreams, ports: 
             # What somebody changed while trying the demo stays.
             if not (folder / name).exists():
                 shutil.copytree(shipped / name, folder / name)
+        shutil.copyfile(shipped / "cases.yaml", folder / "cases.yaml")
         template = (shipped / "assentry.yaml").read_text("utf-8")
     settings = folder / "assentry.yaml"
     settings.write_text(template.format(**{**ports, "issuer": issuer.url, "upstreams": upstreams.url}), "utf-8")
