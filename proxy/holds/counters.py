@@ -35,6 +35,7 @@ class Counted:
     agent: Identity
     operation: str
     amount_minor: int
+    """As it was added to the sums."""
     at: int
     """Store seconds."""
     recent: Recent
@@ -69,7 +70,7 @@ class Counters:
         await self._connection.script(
             _UNCOUNT,
             keys=(self._key(counted.agent, counted.operation),),
-            args=(counted.amount_minor, counted.at, *_WINDOWS),
+            args=(-counted.amount_minor, counted.at, *_WINDOWS),
         )
 
     def _key(self, agent: Identity, operation: str) -> str:

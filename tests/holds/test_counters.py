@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from policy.call import Recent
 from policy.principal import Identity
 from proxy.holds.connection import StoreConnection
@@ -80,6 +82,14 @@ async def test_a_call_that_was_not_let_through_is_taken_back(connection: StoreCo
     refused = await counters.add(ROBOT, REFUND, 5000)
     await counters.take_back(refused)
     assert (await counters.add(ROBOT, REFUND, 1)).recent == figures(2, 101)
+
+
+@pytest.mark.parametrize("amount", [0, -900, 10**40])
+async def test_a_call_of_any_amount_can_be_taken_back(connection: StoreConnection, amount: int):
+    counters = Counters(connection)
+    await counters.add(ROBOT, REFUND, 1000)
+    await counters.take_back(await counters.add(ROBOT, REFUND, amount))
+    assert (await counters.add(ROBOT, REFUND, 1)).recent == figures(2, 1001)
 
 
 async def test_taking_back_never_counts_below_zero(connection: StoreConnection):
