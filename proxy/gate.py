@@ -134,16 +134,17 @@ class Gate:
             return self._pending(held)
         deadline = self.waiting.deadline(arrival.patience)
         held = await self.waiting.until_settled(held, arrival, deadline=deadline)
-        while held.state is State.APPROVED:
+        while held.state is State.APPROVED and arrival.connected():
             sent = await self.release.release(held)
             if isinstance(sent, Relay):
                 return sent
             # Another replica was first, or the law had second thoughts: go by what the hold says now.
             held = await self.waiting.until_settled(sent, arrival, deadline=deadline)
+        # An approved call whose client is gone is sent by `proxy.holds.expiry`.
         return await self._ended(held)
 
     async def _ended(self, held: Hold) -> Answer:
-        if held.state in OPEN or held.state is State.RELEASING:
+        if held.state in OPEN or held.state in {State.APPROVED, State.RELEASING}:
             return self._still_pending(held)
         return await self.release.kept_answer(held) or _settled(held)
 
@@ -184,9 +185,7 @@ class Gate:
     # Answers.
 
     def _still_pending(self, held: Hold) -> Refusal:
-        stands = (
-            "It has been approved and is being sent." if held.state is State.RELEASING else "Nobody has decided yet."
-        )
+        stands = "Nobody has decided yet." if held.state in OPEN else "It has been approved and is being sent."
         return Refusal(
             reason=Reason.APPROVAL_PENDING,
             call=held.call.id,

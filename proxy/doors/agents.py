@@ -247,6 +247,7 @@ class AgentsDoor:
             peer=visit.peer,
             received_at=received_at,
             connected=lambda: connection.transport is not None,
+            leaving=connection.leaving,
         )
         return await self._gate.carry(arrival)
 

@@ -7,6 +7,7 @@ Values only: how an arrival is read from the wire is `proxy.doors.agents`' work,
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import NewType
 
@@ -49,6 +50,10 @@ class Arrival:
     received_at: float
     connected: Callable[[], bool] = field(default=lambda: True, compare=False)
     """Whether the client is still there."""
+    leaving: Callable[[Callable[[], None]], AbstractContextManager[None]] = field(
+        default=lambda _: nullcontext(), compare=False
+    )
+    """While the block lasts, what is handed in is called once when the client leaves; soon, if it has left already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

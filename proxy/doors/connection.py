@@ -14,7 +14,8 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from aiohttp import web_protocol, web_server
@@ -91,6 +92,19 @@ class Connection(web_protocol.RequestHandler):
         if not self._gone.done():
             self._gone.set_result(None)
         super().connection_lost(exc)
+
+    @contextmanager
+    def leaving(self, tell: Callable[[], None]) -> Iterator[None]:
+        """While the block lasts, `tell` is called once when the client leaves; soon, if it has left already."""
+
+        def told(_: asyncio.Future[None]) -> None:
+            tell()
+
+        self._gone.add_done_callback(told)
+        try:
+            yield
+        finally:
+            self._gone.remove_done_callback(told)
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes from the socket; none, from aiohttp, means that its parser may go on."""

@@ -47,7 +47,7 @@ class Waiting:
 
     async def until_settled(self, held: Hold, arrival: Arrival, *, deadline: float) -> Hold:
         """The hold once it is approved or ended; as it stands when the time is over, the client leaves, or we stop."""
-        with self.wakeups.listen(held.call.id) as wakeup:
+        with self.wakeups.listen(held.call.id) as wakeup, arrival.leaving(wakeup.ring):
             while True:
                 current = await self.store.read(held.call.id)
                 if current is None:
