@@ -7,6 +7,7 @@ them as evidence. Sending is left to `proxy.holds.release`, which the kept move 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -179,10 +180,12 @@ class Desk:
 
     async def _tell(self, kept: Hold, click: Click, now: float) -> None:
         # Keeping the move has already woken the waiting replicas; channels amend their cards from the same wake-up.
-        await self.ledger.record(record.clicked(kept, click), Durability.SYNCED)
+        records = [record.clicked(kept, click)]
         if kept.state not in moves.OPEN:
-            await self.ledger.record(record.moved(kept), Durability.SYNCED)
+            records.append(record.moved(kept))
             self.meters.settled(kept, now=now)
+        # In one go: what follows from the decision is not written down before it.
+        await asyncio.gather(*(self.ledger.record(one, Durability.SYNCED) for one in records))
         self.meters.clicked(click.act, None)
 
 
