@@ -112,6 +112,8 @@ async def _run_agent(live: Demo) -> None:
         "DEMO_GATE": live.gate.agents_url,
         "DEMO_TOKEN": live.agent_token,
         "DEMO_KEY": live.agent_key,
+        # The agent calls loopback only; a proxy that this machine uses otherwise would not find it.
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), "*"),
     }
     agent = await asyncio.create_subprocess_exec(
         # -P: the agent imports the vendors' SDKs, not a folder of the same name.
