@@ -369,6 +369,8 @@ class Holds(Section):
     """How long an approved call waits for its client before a replica sends it without, seconds."""
     respond_async: bool = False
     """Answer every held call with 202 at once, whether or not the client asked for it."""
+    body_bytes: int = Field(default=1024 * 1024, ge=0)
+    """Largest body of a call that is held, bytes: the store keeps it, and somebody has to read it."""
     open_per_agent: int = Field(default=50, ge=1)
     """Most open holds of one agent."""
     open_total: int = Field(default=10_000, ge=1)

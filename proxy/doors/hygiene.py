@@ -30,7 +30,8 @@ _LENGTH = re.compile(r"0|[1-9][0-9]*")
 
 _ONCE = frozenset({"authorization", "host", "expect", "idempotency-key", "transfer-encoding", "x-api-key", "api-key"})
 # RFC 9110 section 7.6.1 lets Connection nominate any field. Nominating one of these would change what the call is.
-_NEVER_NOMINATED = _ONCE - {"transfer-encoding"}
+# X-Forwarded-For among them: dropped on the word of the agent, a trusted proxy's own address would stand in its place.
+_NEVER_NOMINATED = _ONCE - {"transfer-encoding"} | {"x-forwarded-for"}
 # The request line's fixed parts: the longest method, two spaces, the version.
 _AROUND_TARGET_BYTES = 18
 

@@ -8,6 +8,7 @@ from config.settings import Holds
 from policy import fingerprint as prints
 from policy.call import Call
 from policy.hold import Hold
+from policy.reasons import Reason
 from policy.verdict import Ask, Refused
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
@@ -30,6 +31,9 @@ class Opening:
 
         A new hold that cannot be recorded is withdrawn again, and the Outage raised: nothing is held off the record.
         """
+        if len(body) > self.settings.body_bytes:
+            most = f"A call that waits for approval may carry {self.settings.body_bytes} bytes at most."
+            return Refused(reason=Reason.BODY_TOO_LARGE, detail=f"{most} This one is larger; ask for less at once.")
         opened = await self.store.open(self._hold(call, ask, await self.store.now()), body)
         if isinstance(opened, Refused):
             return opened

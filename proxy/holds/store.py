@@ -101,7 +101,9 @@ class HoldStore:
 
     async def open(self, hold: Hold, body: bytes) -> Opened | Refused:
         """The hold given, kept, or the live one with the same likeness; Refused beyond the caps or for a reused key."""
-        if not await self._bound(hold):
+        # For as long as opening may take, and then for as long as the key means the call: a flood of calls that are
+        # refused for their number leaves no flood of keys.
+        if not await self._bound(hold, life_s=self._retention.opening_s):
             return Refused(
                 reason=Reason.IDEMPOTENCY_KEY_REUSED,
                 detail="This idempotency key came with another call before. Use a new key for a new call.",
@@ -225,17 +227,15 @@ class HoldStore:
     def _pointer(self, hold: Hold) -> str:
         return self._connection.key(hold.likeness, "like")
 
-    async def _bound(self, hold: Hold) -> bool:
+    async def _bound(self, hold: Hold, *, life_s: int) -> bool:
         # The likeness contains the key, so one key with one content is one likeness, and with another is another.
         key = hold.call.idempotency_key
         if key is None:
             return True
         parts = (hold.call.principal.agent, hold.call.upstream, key)
         digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-        bound = await self._connection.script(
-            _BIND, keys=(self._connection.key(digest, "key"),), args=(hold.likeness, self._pointer_life_s(hold))
-        )
-        return bound == 1
+        binding = self._connection.key(digest, "key")
+        return await self._connection.script(_BIND, keys=(binding,), args=(hold.likeness, life_s)) == 1
 
     def _pointer_life_s(self, hold: Hold) -> int:
         # Longer than the hold can live: a pointer that goes first would let the same call in a second time.
@@ -269,9 +269,10 @@ class HoldStore:
             admitted = await self._indexes.admit(hold, per_agent=caps.open_per_agent, total=caps.open_total)
             if admitted != 0:
                 return _too_many(of_one_agent=admitted == 1)
+            life_s = self._pointer_life_s(hold)
+            await self._bound(hold, life_s=life_s)
             if await self._connection.together(written) != [1]:
                 raise BrokenPromise(Reason.INTERNAL, f"The call id {call!r} came twice.")
-            life_s = self._pointer_life_s(hold)
             if await self._connection.script(_POINT, keys=(self._pointer(hold),), args=(over, call, life_s)) != 1:
                 await self._drop(call)
                 return None

@@ -141,6 +141,7 @@ F11 = {
     "two expectations": (_post(b"Expect: 100-continue", b"Expect: 100-continue", b"Content-Length: 5"), 400),
     "connection nominates host": (_get(b"Connection: host"), 400),
     "connection nominates authorization": (_get(b"Connection: close, Authorization", b"Authorization: Bearer x"), 400),
+    "connection nominates x-forwarded-for": (_get(b"Connection: X-Forwarded-For", b"X-Forwarded-For: 10.0.0.1"), 400),
     "connection nominates content-type": (
         _post(b"Connection: Content-Type", b"Content-Type: a/b", b"Content-Length: 5"),
         400,

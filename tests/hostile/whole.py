@@ -274,6 +274,8 @@ def _write(folder: Path, law: str, settings: dict[str, Any]) -> None:
     (folder / "pay.yaml").write_text(CATALOGUE)
     (folder / "secret").write_text(CREDENTIAL)
     (folder / "secret").chmod(0o600)
+    (folder / "sealing").write_text("a2" * 21 + "I=")
+    (folder / "sealing").chmod(0o600)
     (folder / "assentry.yaml").write_bytes(orjson.dumps(settings))
 
 
