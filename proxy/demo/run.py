@@ -6,6 +6,7 @@ Everything is the real thing but the issuer and the APIs: the same settings file
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import shlex
@@ -92,11 +93,26 @@ async def run(folder: Path, *, agent: bool) -> None:
     async with demo(folder) as live:
         _end_with_the_terminal()
         _say(_WELCOME, live)
-        if agent:
-            await _run_agent(live)
-            _say(_AFTERWARDS, live)
-        _say(_GOES_ON, live)
-        await asyncio.Event().wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_tell_of_holds(live), name="tell of holds")
+            if agent:
+                await _run_agent(live)
+                _say(_AFTERWARDS, live)
+            _say(_GOES_ON, live)
+            await asyncio.Event().wait()
+
+
+async def _tell_of_holds(live: Demo) -> None:
+    """Says which calls wait and who decides, as the ledger has it."""
+    with live.gate.ledger.follow() as lines:
+        async for line in lines:
+            told = json.loads(line)
+            if told["kind"] == "held":
+                _say(
+                    "[dim]gate     holds it:[/] {hold}\n", live, hold=f"{live.gate.approvers_url}/holds/{told['call']}"
+                )
+            elif told["kind"] == "clicked":
+                _say("[dim]gate     {name}: {act}[/]\n", live, name=told["person"]["name"], act=told["act"])
 
 
 def _end_with_the_terminal() -> None:
@@ -183,13 +199,13 @@ def _free(port: int) -> int:
     return port
 
 
-def _say(template: str, live: Demo) -> None:
+def _say(template: str, live: Demo, **more: str) -> None:
     from rich.console import Console
     from rich.markup import escape
 
     # Colour on a terminal, plain text elsewhere; nothing is wrapped, so that commands can be copied.
     console = Console(highlight=False, soft_wrap=True)
-    console.print(template.format(**{name: escape(text) for name, text in _facts(live).items()}), end="")
+    console.print(template.format(**{name: escape(text) for name, text in (_facts(live) | more).items()}), end="")
 
 
 def _facts(live: Demo) -> dict[str, str]:

@@ -59,9 +59,12 @@ async def test_two_people_decide_and_each_refund_arrives_once(tmp_path: Path):
         received = (await demo.says(r"Payments receive +(\S+)"))[1]
         await demo.says("agent  > refunds 250.00 EUR")
         ann, ben, olga = tokens(tmp_path / "mine")
+        page = (await demo.says(rf"gate +holds it: {console}/holds/(call_\w+)"))[1]
+        assert page == (await hold(console, ann))["id"]
         assert (await decide(console, olga, "approve"))["reason"] == "own-call"
         assert (await decide(console, ann, "approve"))["status_code"] == 200
         await demo.says(r"agent  < refunded: re_0001, 250\.00 EUR, succeeded")
+        await demo.says("gate +Ann: approve")
         await demo.says("agent  > refunds 2,500.00 EUR")
         assert (await decide(console, ann, "approve"))["state"] == "pending"
         assert len((await told(received))["received"]) == 2
@@ -108,7 +111,7 @@ async def test_it_ends_quickly_and_quietly_while_the_agent_waits_and_goes_on_lat
         first = await hold(console, ann)
         async with asyncio.timeout(10):
             assert await demo.end(signal.SIGINT) == 0
-        assert demo.printed.rstrip().endswith("agent  > refunds 250.00 EUR")
+        assert re.fullmatch(r"gate +holds it: \S+", demo.printed.rstrip().splitlines()[-1])
 
     law = tmp_path / "d" / "policies" / "payments.cedar"
     law.write_text(law.read_text() + "\n// mine\n")

@@ -77,7 +77,7 @@ async def ran(
 async def started(
     *words: str | Path, environ: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> AsyncIterator[Started]:
-    """The command, running until the block ends, and killed if it still runs then."""
+    """The command, running until the block ends, and told to stop if it still runs then."""
     process = await asyncio.create_subprocess_exec(
         *(ASSENTRY, *map(str, words)),
         env=_environ(environ),
@@ -92,9 +92,18 @@ async def started(
         try:
             yield running
         finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+            await _stopped(process)
+
+
+async def _stopped(process: asyncio.subprocess.Process) -> None:
+    # Killed at once, a gate would leave its store behind.
+    if process.returncode is None:
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), LIMIT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 def _environ(changes: Mapping[str, str] | None) -> dict[str, str]:
