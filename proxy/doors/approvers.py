@@ -19,6 +19,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from policy.reasons import Reason
 from proxy.doors.api import Api
+from proxy.doors.discreet import Discreet
 from proxy.doors.openapi import document
 from proxy.doors.replies import click_status, phrase
 from proxy.errors import AssentryError, BrokenPromise, CallerFault
@@ -76,7 +77,7 @@ class ApproversDoor:
         app.router.add_get("/openapi.json", self._description)
         if self._pages is not None:
             self._pages.mount(app)
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, logger=Discreet(_log))
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
 
@@ -101,6 +102,7 @@ class ApproversDoor:
         """Put what every answer carries on this one: pages, documents, redirects and streams."""
         for name, value in {"Content-Security-Policy": _POLICY, **_HEADERS}.items():
             answer.headers.setdefault(name, value)
+        answer.headers.popall("Server", None)
         if answer.content_type == "text/event-stream" and asked.task not in self._streams:
             self._streams.add(asked.task)
             asked.task.add_done_callback(self._streams.discard)

@@ -7,14 +7,17 @@ judged, recorded and held right now.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 from aiohttp import web
 
+from proxy.doors.discreet import Discreet
 from proxy.errors import AssentryError
 from proxy.meters import Meters
 
+_log = logging.getLogger("assentry.operators")
 _LIMIT_S = 2.0
 
 Check = Callable[[], Awaitable[None]]
@@ -47,7 +50,7 @@ class OperatorsDoor:
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, logger=Discreet(_log))
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
 
