@@ -60,6 +60,7 @@ class ApiRoute:
     query: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Query parameters and their allowed values."""
     refuses: tuple[int, ...] = ()
+    """Statuses beside those that any route may answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +78,16 @@ class Api:
     def routes(self) -> tuple[ApiRoute, ...]:
         """The whole API."""
         states = (("state", ("open", "settled")),)
-        decided = {"takes": Decision, "gives": HoldDocument, "refuses": (400, 403, 404, 409, 415)}
+        decided = {"takes": Decision, "gives": HoldDocument, "refuses": (404, 409)}
         return (
             ApiRoute(id="me", method="GET", path="/v1/me", summary="Who you are here", handle=self._me, gives=Me),
             ApiRoute(
                 id="listHolds", method="GET", path="/v1/holds", summary="Held calls that you may see",
-                handle=self._list, gives=HoldList, query=states, refuses=(400,),
+                handle=self._list, gives=HoldList, query=states,
             ),
             ApiRoute(
                 id="showHold", method="GET", path="/v1/holds/{id}", summary="The brief of one held call",
-                handle=self._show, gives=HoldDocument, query=(("whole", ("true", "false")),), refuses=(400, 404),
+                handle=self._show, gives=HoldDocument, query=(("whole", ("true", "false")),), refuses=(404,),
             ),
             *(
                 ApiRoute(
@@ -97,19 +98,19 @@ class Api:
             ),
             ApiRoute(
                 id="followLedger", method="GET", path="/v1/ledger/stream", summary="The ledger as it grows",
-                handle=self._follow, stream=True, refuses=(403,),
+                handle=self._follow, stream=True,
             ),
             ApiRoute(
                 id="listDenials", method="GET", path="/v1/denials", summary="The deny list, for operators",
-                handle=self._denials, gives=DenialList, refuses=(403,),
+                handle=self._denials, gives=DenialList,
             ),
             ApiRoute(
                 id="addDenial", method="POST", path="/v1/denials", summary="Shut out a subject, client or token",
-                handle=self._deny, takes=DenialDocument, gives=DenialDocument, refuses=(400, 403, 415),
+                handle=self._deny, takes=DenialDocument, gives=DenialDocument,
             ),
             ApiRoute(
                 id="removeDenial", method="DELETE", path="/v1/denials/{kind}/{value}", summary="Let in again",
-                handle=self._undeny, refuses=(400, 403, 404),
+                handle=self._undeny, refuses=(404,),
             ),
         )  # fmt: skip
 
@@ -118,6 +119,9 @@ class Api:
 
         async def admitted(asked: web.Request) -> web.StreamResponse:
             person = await self.admission.person(_bearer(asked))
+            unknown = asked.query.keys() - {name for name, _ in route.query}
+            if unknown:
+                raise CallerFault(Reason.MALFORMED, f"This path takes no parameter {min(unknown)[:40]!r}.")
             return await route.handle(asked, person)
 
         return admitted

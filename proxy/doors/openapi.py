@@ -18,7 +18,8 @@ _PARAMETERS = {
     "kind": {"type": "string", "enum": ["subject", "client", "token"]},
     "value": {"type": "string", "minLength": 1, "maxLength": 255},
 }
-_ALWAYS = (401, 503)
+_ALWAYS = (400, 401, 403, 421, 503)
+_WITH_A_DOCUMENT = (413, 415)
 
 Json = dict[str, Any]
 
@@ -86,7 +87,7 @@ def _answers(route: ApiRoute) -> Json:
     problem = {"application/problem+json": {"schema": _ref(ProblemDocument)}}
     wrong = {
         str(status): {"description": HTTPStatus(status).phrase, "content": problem}
-        for status in sorted({*_ALWAYS, *route.refuses})
+        for status in sorted({*_ALWAYS, *(_WITH_A_DOCUMENT if route.takes else ()), *route.refuses})
     }
     return good | wrong
 
