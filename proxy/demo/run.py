@@ -164,10 +164,11 @@ def _issuer(approvers: int) -> DemoIssuer:
 def _written(folder: Path, issuer: DemoIssuer, upstreams: DemoUpstreams, ports: dict[str, int]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with as_file(files("proxy.demo") / "files") as shipped:
-        for name in ("policies", "catalogues"):
+        for name in ("policies", "catalogues", "cases.yaml"):
             # What somebody changed while trying the demo stays.
             if not (folder / name).exists():
-                shutil.copytree(shipped / name, folder / name)
+                copy = shutil.copytree if (shipped / name).is_dir() else shutil.copyfile
+                copy(shipped / name, folder / name)
         shutil.copyfile(shipped / "cases.yaml", folder / "cases.yaml")
         template = (shipped / "assentry.yaml").read_text("utf-8")
     settings = folder / "assentry.yaml"
