@@ -61,3 +61,8 @@ def policy_test(cases: Path, folder: Path) -> str:
     command = [str(Path(sys.executable).with_name("assentry")), "policy", "test", str(cases)]
     done = subprocess.run([*command, "-c", str(folder / "assentry.yaml")], capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
+
+
+def test_the_readme_shows_the_quickstart_as_it_is() -> None:
+    settings = (ROOT / "docs/examples/quickstart/assentry.yaml").read_text("utf-8")
+    assert settings in blocks("README.md", "yaml")
