@@ -252,9 +252,9 @@ class HoldStore:
         since_s = found.now - hold.conclusion.at
         if hold.state in {State.REJECTED, State.EXPIRED}:
             return since_s < self._retention.refused_repeat_s
-        if hold.state in {State.LAPSED, State.WITHDRAWN}:
-            return False
-        if hold.call.idempotency_key is not None and hold.state is not State.FAILED:
+        if hold.state in {State.LAPSED, State.WITHDRAWN, State.FAILED}:
+            return False  # Nothing was sent, and nobody said No.
+        if hold.call.idempotency_key is not None:
             return since_s < self._retention.key_s
         if hold.state is State.UNKNOWN:
             return since_s < self._holds.replay_window_s
