@@ -207,8 +207,11 @@ def signed_in(person: Person, *, peer: str | None = None) -> Record:
 
 def denial_changed(entry: str, *, denied: bool, by: Person, why: str, until: float | None = None) -> Record:
     """An entry (`kind:value`) put on the deny list, or taken off it."""
+    # Apart, because `token:` with something behind it looks like a secret, and would be written as one.
+    kind, _, value = entry.partition(":")
     said: Facts = {
-        "entry": text(entry, limit=WORDS_CHARS),
+        "entry_kind": text(kind, limit=WORDS_CHARS),
+        "entry": text(value, limit=WORDS_CHARS),
         "denied": denied,
         "by": facts.of_person(by),
         "why": text(why, limit=WORDS_CHARS),
