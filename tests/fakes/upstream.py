@@ -145,6 +145,8 @@ class FakeUpstream:
     default: Answer = field(default_factory=reply)
     """What it says when the script is at its end."""
     _script: list[Answer] = field(default_factory=list)
+    _listen: Callable[[int], Awaitable[asyncio.Server]] | None = None
+    _server: asyncio.Server | None = None
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -155,6 +157,18 @@ class FakeUpstream:
     def script(self, *answers: Answer) -> None:
         """Say these next, one per request, whatever connection it comes on."""
         self._script.extend(answers)
+
+    async def close(self) -> None:
+        """Listen no more: who dials is refused."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def reopen(self) -> None:
+        """Listen on the same port again."""
+        if self._server is None and self._listen is not None:
+            self._server = await self._listen(self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
 
     async def until(self, condition: Callable[[FakeUpstream], bool], limit_s: float = 5) -> None:
         """Wait until something is true of what was seen."""
@@ -208,16 +222,15 @@ async def upstream(*answers: Answer, tls: ssl.SSLContext | None = None) -> Async
         finally:
             serving.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    fake.port = server.sockets[0].getsockname()[1]
+    fake._listen = lambda port: asyncio.start_server(serve, "127.0.0.1", port, ssl=tls)
+    await fake.reopen()
     try:
         yield fake
     finally:
-        server.close()
+        await fake.close()
         for task in tuple(serving):
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
-        await server.wait_closed()
 
 
 async def _read(reader: asyncio.StreamReader, connection: int) -> Received | None:
