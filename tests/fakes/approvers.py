@@ -20,6 +20,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -105,6 +106,13 @@ class Browser:
         """The answer to a decision on what that page shows."""
         return await self.post(f"{page.path.split('?')[0]}/{act}", {**page.fields, "reason": reason}, **headers)
 
+    async def plant(self, name: str, value: str) -> None:
+        """Put a cookie of the console into this browser, as if the console had set it."""
+        async with self.session.get(f"{self.office.url}/static/mark.svg") as answer:
+            cookie = SimpleCookie({name: value})
+            cookie[name]["path"] = "/"
+            self.session.cookie_jar.update_cookies(cookie, answer.url)
+
     def cookie(self, name: str) -> str:
         """The value of a cookie of the console."""
         return next(cookie.value for cookie in self.session.cookie_jar if cookie.key == name)
@@ -141,7 +149,8 @@ class Office:
         self._count += 1
         form = body or urlencode({"charge": charge or f"ch_{self._count}", "amount": amount})
         headers = {
-            "Authorization": f"Bearer {self.demo.agent_token}",
+            # An agent of its own for each, or the cap on open holds would end the test.
+            "Authorization": f"Bearer {self.demo.issuer.agent_token('billing-bot', sub=f'bot-{self._count}')}",
             "Content-Type": FORM,
             "Prefer": "respond-async",
             **(said or {}),
