@@ -155,7 +155,8 @@ class Ledger:
             async with asyncio.TaskGroup() as group:
                 shipping = group.create_task(self._shipper.run())
                 ways = Finishing(spool_of=self._spool_of, shipper_of=self._shipper_of, now=self._now)
-                adopting = group.create_task(adopt(self._directory, ways))
+                every_s = self._settings.checkpoint_s
+                adopting = group.create_task(adopt(self._directory, ways, own=self._worker, every_s=every_s))
                 try:
                     await self._serve()
                 finally:

@@ -1,7 +1,8 @@
-"""What earlier workers left behind: chains that nobody writes any more, healed, checkpointed and shipped to the end.
+"""What others left behind: chains that nobody writes any more, healed, checkpointed and shipped to the end.
 
-A worker that was killed leaves records that no sink has and no checkpoint counts. The next worker of the same ledger
-finds such chains when it starts, takes their locks and finishes them. It never adds a call's record to them.
+A worker that was killed leaves records that no sink has and no checkpoint counts; a command leaves its own. A worker
+of the same ledger looks for such chains when it starts and from time to time, takes their locks and finishes them. It
+never adds a call's record to them.
 """
 
 from __future__ import annotations
@@ -32,22 +33,33 @@ class Finishing:
     now: Callable[[], float]
 
 
-async def adopt(directory: Path, finishing: Finishing) -> None:
-    """Every chain that nobody writes is finished, one after another."""
+async def adopt(directory: Path, finishing: Finishing, *, own: str, every_s: float) -> None:
+    """Finishes every chain but `own` that nobody writes, one after another, again and again until cancelled."""
+    left_alone: dict[str, str] = {}
+    while True:
+        await _adopt(directory, finishing, own, left_alone)
+        await asyncio.sleep(every_s)
+
+
+async def _adopt(directory: Path, finishing: Finishing, own: str, left_alone: dict[str, str]) -> None:
     try:
         folders = await asyncio.to_thread(segments.chains, directory)
     except OSError as exc:
         _log.warning("chains of earlier workers cannot be looked at: %s", exc.strerror)
         return
     for folder in folders:
+        if folder.name == own:
+            continue
         spool = finishing.spool_of(folder)
         try:
             if _is_complete(folder, finishing.shipper_of(spool)):
                 continue
             await asyncio.to_thread(spool.open, now=finishing.now())
         except OperatorFault as exc:
-            # In use by a living worker, or damaged: not ours to finish.
-            _log.info("chain %s is left alone: %s", folder.name, exc.detail)
+            # In use by a living worker, or damaged: not ours to finish. Said once.
+            if left_alone.get(folder.name) != exc.detail:
+                _log.info("chain %s is left alone: %s", folder.name, exc.detail)
+            left_alone[folder.name] = exc.detail
             continue
         except Outage as exc:
             _log.warning("chain %s cannot be finished now: %s", folder.name, exc.detail)

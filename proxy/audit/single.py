@@ -1,11 +1,12 @@
 """Records of the command line: one process, one record, on the disk before what it speaks of takes effect.
 
 The command line writes a chain of its own beside the gate's, because a chain has one writer. Blocking: there is
-nobody else to wait for. The gate checks the chain, ships it to the sinks and leaves its records alone.
+nobody else to wait for. A running gate ships the chain to the sinks.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Final
@@ -17,13 +18,11 @@ from proxy.audit.keys import signing_key, veiling_key
 from proxy.audit.orphans import COMPLETE
 from proxy.audit.record import Record
 from proxy.audit.redact import Redactor
-from proxy.audit.spool import Spool
+from proxy.audit.spool import Spool, lock
 from proxy.errors import OperatorFault, Outage
 
-CHAIN: Final = "cli"
-_PATIENCE_S: Final = 5.0
-"""How long another command may keep the chain to itself."""
-_LOOK_S: Final = 0.02
+CHAINS: Final = ("cli", *(f"cli-{number}" for number in range(2, 10)))
+"""The first that nobody writes is taken: a chain is kept for as long as a gate ships it to a sink that is down."""
 
 
 def write(settings: config.Ledger, *, directory: Path, record: Record) -> None:
@@ -34,12 +33,10 @@ def write(settings: config.Ledger, *, directory: Path, record: Record) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         redactor = Redactor(veiling_key(directory))
-        key, folder = signing_key(directory), directory / CHAIN
-        spool = Spool(folder, key=key, redactor=redactor, segment_bytes=settings.segment_bytes)
-        _open(spool)
+        spool = _opened(directory, redactor=redactor, segment_bytes=settings.segment_bytes)
         try:
             # What sinks were sent so far is not all there is any more.
-            (folder / COMPLETE).unlink(missing_ok=True)
+            (directory / spool.chain / COMPLETE).unlink(missing_ok=True)
             spool.append([Entry(json=redactor.encode(record.members), at=time.time())])
             spool.checkpoint()  # syncs first
         finally:
@@ -49,14 +46,23 @@ def write(settings: config.Ledger, *, directory: Path, record: Record) -> None:
         raise Outage(Reason.LEDGER_UNAVAILABLE, detail) from exc
 
 
-def _open(spool: Spool) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
+def _opened(directory: Path, *, redactor: Redactor, segment_bytes: int) -> Spool:
+    key = signing_key(directory)
+    for chain in CHAINS:
+        spool = Spool(directory / chain, key=key, redactor=redactor, segment_bytes=segment_bytes)
         try:
             spool.open(now=time.time())
         except OperatorFault:
-            if time.monotonic() >= deadline:
+            if not _in_use(directory / chain):
                 raise
-            time.sleep(_LOOK_S)
         else:
-            return
+            return spool
+    raise Outage(Reason.LEDGER_UNAVAILABLE, "Every chain of the command line is being written. Nothing was done.")
+
+
+def _in_use(folder: Path) -> bool:
+    try:
+        os.close(lock(folder))
+    except OperatorFault:
+        return True
+    return False
