@@ -21,7 +21,7 @@ from policy import hold as moves
 from policy.fingerprint import fingerprint
 from policy.hold import Conclusion, Hold, Lease, State
 from policy.reasons import Reason
-from policy.verdict import Allow, Approvals, Ask, Deny, Refused
+from policy.verdict import Allow, Approvals, Ask, Deny, Refused, Verdict
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
 from proxy.doors.arrival import Relay
@@ -31,7 +31,7 @@ from proxy.holds.store import HoldStore, KeptResponse
 from proxy.identity.agent_keys import AgentKeys
 from proxy.identity.denials import Denials
 from proxy.identity.people import People
-from proxy.law import Law
+from proxy.law import InForce, Law
 from proxy.meters import Meters
 from proxy.naming import name_again
 from proxy.tasks import Tasks
@@ -71,9 +71,12 @@ class Release:
     async def release(self, held: Hold, *, detached: bool = False) -> Relay | Hold:
         """The upstream's response as it streams in; or the hold as it stands, when it was not ours to send."""
         now = await self.store.now()
-        approvals = await self._approvals(held, now)
         body = await self.store.body(held.call.id) or b""
-        ruling = await self._judge_again(held, body, approvals)
+        people = await self.people.read({ballot.person for ballot in held.approvals})
+        barred = await self._barred(held)
+        law = self.law.current
+        approvals = electorate.evidence(law.engine, held, people, now=now)
+        ruling = barred or await self._judge_again(held, body, approvals, by=law)
         if not isinstance(ruling, Allow):
             return await self._second_thoughts(held, ruling, now)
         leased = await self._lease(held, now)
@@ -82,24 +85,22 @@ class Release:
         sending = self._send(leased, body, approvals, detached=detached)
         return await asyncio.shield(self.tasks.spawn(sending, name=f"send {held.call.id}"))
 
-    async def _approvals(self, held: Hold, now: float) -> Approvals:
-        voters = frozenset(ballot.person for ballot in held.approvals)
-        return electorate.evidence(self.law.current.engine, held, await self.people.read(voters), now=now)
-
-    async def _judge_again(self, held: Hold, body: bytes, approvals: Approvals) -> Allow | Ask | Deny:
-        current = self.law.current
-        if not _is_what_was_approved(held, body):
-            return self._denied(Reason.FINGERPRINT_CHANGED, "What is kept is not what was approved; it is not sent.")
+    async def _barred(self, held: Hold) -> Deny | None:
         if await self.denials.shut_out_now(held.call.principal):
             detail = "The agent, or someone it acts for, was shut out while the call was held."
             return self._denied(Reason.IDENTITY_REVOKED, detail)
         if await self.keys.revoked(held.call.principal):
             detail = "The agent key that this call came with was revoked while the call was held."
             return self._denied(Reason.IDENTITY_REVOKED, detail)
-        call = name_again(held.call, body, law=current)
+        return None
+
+    async def _judge_again(self, held: Hold, body: bytes, approvals: Approvals, *, by: InForce) -> Verdict:
+        if not _is_what_was_approved(held, body):
+            return self._denied(Reason.FINGERPRINT_CHANGED, "What is kept is not what was approved; it is not sent.")
+        call = name_again(held.call, body, law=by)
         if isinstance(call, Refused):
             return self._denied(call.reason, call.detail)
-        return await self.law.judge(call, approvals, by=current)
+        return await self.law.judge(call, approvals, by=by)
 
     def _denied(self, reason: Reason, detail: str) -> Deny:
         return Deny(bundle=self.law.current.engine.bundle.digest, reason=reason, explanations=(detail,))
