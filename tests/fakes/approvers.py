@@ -27,7 +27,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import orjson
 from aiohttp import ClientSession, CookieJar
-from multidict import CIMultiDictProxy
 
 from proxy.demo.run import Demo, demo
 
@@ -44,7 +43,8 @@ class Page:
     """What a door answered."""
 
     status: int
-    headers: CIMultiDictProxy[str]
+    headers: Any
+    """As aiohttp gives them: a mapping that knows repeated names."""
     body: bytes
     path: str
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.brief import brief, money, visible
+from policy.brief import Progress, brief, in_line, money, visible
 from policy.call import Input
 from policy.hold import State
 from policy.operation import Money
+from policy.verdict import Alternative, Approvals, Gate, Need
 from tests.fakes.values import BODY, REFUND, a_call, a_hold
 
 
@@ -74,3 +75,64 @@ def test_what_was_shown_does_not_change_with_votes_and_states() -> None:
     hold = a_hold()
     assert brief(hold, BODY).shown == brief(replace(hold, state=State.APPROVED, execute_by=5.0), BODY).shown
     assert brief(hold, BODY).shown != brief(hold, BODY.replace(b"ch_42", b"ch_43")).shown
+
+
+TWO_LEADS_OR_THREE_OF_ANY = Gate(
+    policy="big",
+    any_of=(
+        Alternative(needs=(Need(group="leads", people=2), Need(group="legal", people=1))),
+        Alternative(needs=(Need(group="*", people=3),)),
+    ),
+)
+
+
+def test_the_brief_says_how_much_of_each_need_is_there() -> None:
+    hold = a_hold(gates=(TWO_LEADS_OR_THREE_OF_ANY,))
+    shown = brief(hold, BODY, approvals=Approvals(count=4, quorum=frozenset({"leads:1", "others:9"})))
+    assert shown.progress == (
+        Progress(gate="big", group="leads", have=1, need=2),
+        Progress(gate="big", group="legal", have=0, need=1),
+        Progress(gate="big", group="*", have=3, need=3),
+    )
+
+
+def test_what_is_decided_needs_nothing_more() -> None:
+    assert brief(a_hold(state=State.REJECTED), BODY).progress == ()
+
+
+def test_what_was_shown_does_not_change_with_approvals() -> None:
+    hold = a_hold()
+    approvals = Approvals(count=1, quorum=frozenset({"finance-leads:1"}))
+    assert brief(hold, BODY).progress != brief(hold, BODY, approvals=approvals).progress
+    assert brief(hold, BODY).shown == brief(hold, BODY, approvals=approvals).shown
+
+
+def test_the_brief_of_the_whole_hides_nothing_and_is_another_brief() -> None:
+    body = b"x" * 65_536 + b"y" * 4_464
+    part, whole = brief(a_hold(), body), brief(a_hold(), body, whole=True)
+    assert (part.hidden_bytes, whole.hidden_bytes) == (4_464, 0)
+    assert whole.body == body.decode()
+    assert part.shown != whole.shown
+
+
+def test_money_is_shown_as_money_and_as_it_is_sent() -> None:
+    change = {line.label: line.text for line in brief(a_hold(), BODY).change}
+    assert change["amount"] == "250.00 EUR (sent as 25000)"
+
+
+def test_letters_that_look_like_nothing_are_spelled_out() -> None:
+    hidden = "a\u3164\u115f\ufe0f\U000e0100\u2800\u034fb"
+    assert visible(hidden) == "a⟨U+3164⟩⟨U+115F⟩⟨U+FE0F⟩⟨U+E0100⟩⟨U+2800⟩⟨U+034F⟩b"
+
+
+def test_a_value_with_line_ends_does_not_pose_as_further_facts() -> None:
+    call = a_call(input=Input(values={"charge": "ch_1\nowner: corp:ann"}))
+    assert "\n" not in brief(a_hold(call), BODY).sentence
+    assert in_line("a\n\tb") == "a⟨U+000A⟩⟨U+0009⟩b"
+
+
+def test_a_secret_known_by_its_fields_name_is_redacted_in_the_change_and_in_the_sentence() -> None:
+    call = a_call(input=Input(values={"password": "hunter2", "charge": "sk_live_1"}))
+    shown = brief(a_hold(call), BODY, redact=lambda text: text.replace("password=hunter2", "#").replace("sk_live", "#"))
+    assert "hunter2" not in str(shown.change)
+    assert "sk_live" not in shown.sentence + str(shown.change)
