@@ -13,7 +13,7 @@ from policy.call import CallId, Target
 from policy.reasons import Reason
 from proxy.doors.agents import AgentsDoor
 from proxy.doors.arrival import Arrival, Pending, Refusal, Relay
-from proxy.errors import OperatorFault, Outage
+from proxy.errors import Outage
 from tests.fakes.agents_door import (
     RecordingGate,
     door_settings,
@@ -368,10 +368,10 @@ async def test_a_trusted_proxy_names_the_agents_address() -> None:
     assert gate.arrivals[0].peer == "192.0.2.7"
 
 
-async def test_an_address_in_use_is_the_operators_fault() -> None:
+async def test_an_address_in_use_is_an_error_of_the_system() -> None:
     async with opened(RecordingGate()) as door:
         agents = settings.AgentsDoor(listen="{}:{}".format(*door.address))
-        with pytest.raises(OperatorFault):
+        with pytest.raises(OSError, match="in use"):
             async with opened(RecordingGate(), using=door_settings(agents=agents)):
                 pass
 
