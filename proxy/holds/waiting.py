@@ -62,6 +62,8 @@ class Waiting:
     async def _left_alone(self, held: Hold) -> Hold:
         if self.settings.on_client_gone is OnGone.KEEP or held.state not in OPEN:
             return held
+        if self.wakeups.listeners(held.call.id) > 1:
+            return held  # The same call, asked for again here, still waits.
         who = held.call.principal.agent
         gone = withdraw(held, who, who, "The agent went away.", await self.store.now())
         if isinstance(gone, Refused):

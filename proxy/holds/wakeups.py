@@ -74,6 +74,10 @@ class Wakeups:
             if not self._listeners[call]:
                 del self._listeners[call]
 
+    def listeners(self, call: CallId) -> int:
+        """How many of this process wait for this hold."""
+        return len(self._listeners.get(call, ()))
+
     @contextmanager
     def watch(self) -> Iterator[Wakeup]:
         """A bell that rings when any hold moves or is opened: for live queues."""
