@@ -25,7 +25,6 @@ from typing import Any, TypeVar
 
 import yaml
 from aiohttp import ClientSession, ClientTimeout
-from yarl import URL
 
 from config.load import load
 from policy.call import CallId
@@ -161,7 +160,8 @@ class House:
     client: ClientSession
     secrets: set[str]
     """Everything that may never be written anywhere: credentials and tokens, as they were handed out."""
-    _stack: AsyncExitStack
+    _houses: list[House]
+    """This one and those beside it."""
     _begun: list[asyncio.Task[Any]] = field(default_factory=list)
 
     # Who is who.
@@ -242,9 +242,7 @@ class House:
         """What a door answers."""
         content: dict[str, Any] = {"data": form if form is not None else body} if document is None else {}
         content = {"json": document} if document is not None else content
-        asked = self.client.request(
-            method, URL(url, encoded=True), headers=dict(headers), allow_redirects=False, **content
-        )
+        asked = self.client.request(method, url, headers=dict(headers), allow_redirects=False, **content)
         async with asked as answered:
             fields = {name.lower(): value for name, value in answered.headers.items()}
             return Reply(status=answered.status, headers=fields, body=await answered.read())
@@ -258,14 +256,19 @@ class House:
     # What came of it.
 
     async def wait_for_hold(self, *, besides: Sequence[Hold] = (), state: State = State.PENDING) -> Hold:
-        """A hold in this state that is none of those already known."""
+        """A hold in this state, on the record, that is none of those already known."""
         known = {hold.call.id for hold in besides}
 
         async def found() -> Hold | None:
             recent = await self.gate.store.recent(limit=100)
-            return next((one for one in recent if one.call.id not in known and one.state is state), None)
+            new = (one for one in recent if one.call.id not in known and one.state is state)
+            return next((one for one in new if any(home.opened(one) for home in self._houses)), None)
 
         return await eventually(found)
+
+    def opened(self, hold: Hold) -> bool:
+        """Whether it was this gate that opened the hold, and has put it on the record."""
+        return any(record["kind"] == "held" for record in self.ledger_records(hold))
 
     async def wait_until(self, hold: Hold, *states: State) -> Hold:
         """The hold, once it is in one of these states."""
@@ -335,7 +338,7 @@ class House:
         folder = self.folder.parent / f"{self.folder.name}-{name}"
         policies = (self.folder / "policies" / "house.cedar").read_text("utf-8")
         chosen = _merged(self.settings, settings)
-        around = _Around(issuer=self.issuer, upstream=self.upstream, client=self.client)
+        around = _Around(issuer=self.issuer, upstream=self.upstream, client=self.client, houses=self._houses)
         async with _living(folder, around, policies=policies, settings=chosen, secrets=self.secrets) as other:
             yield other
 
@@ -393,6 +396,7 @@ class _Around:
     issuer: FakeIssuer
     upstream: FakeUpstream
     client: ClientSession
+    houses: list[House] = field(default_factory=list)
 
 
 _STANDARD: Mapping[str, Any] = {
@@ -417,8 +421,9 @@ async def _living(
             settings=settings,
             client=around.client,
             secrets=secrets,
-            _stack=stack,
+            _houses=around.houses,
         )
+        around.houses.append(home)
         try:
             yield home
         finally:

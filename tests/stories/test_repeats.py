@@ -72,6 +72,20 @@ async def test_a_hold_that_is_to_end_with_its_client_is_withdrawn_when_the_clien
         assert await home.told(held, ends="moved") == ["held", "moved withdrawn"]
 
 
+async def test_a_hold_that_is_to_end_with_its_client_lives_while_a_repeat_of_it_waits(open_house):
+    async with open_house(holds={"on_client_gone": "withdraw"}) as home:
+        first = home.begin(home.refund())
+        held = await home.wait_for_hold()
+        second = home.begin(home.refund())
+        await home.told(held, ends="attached")
+        first.cancel()
+
+        await home.person("ann").approve(held)
+
+        assert (await second).status == 200
+        assert len(home.upstream.received) == 1
+
+
 async def test_a_client_that_prefers_not_to_wait_gets_202_and_the_response_later(open_house):
     async with open_house(holds={"detached_after_s": 0}) as home:
         home.upstream.script(reply(201, REFUNDED))

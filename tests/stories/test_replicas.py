@@ -30,7 +30,7 @@ async def test_the_same_call_at_both_replicas_at_once_is_one_hold_and_one_execut
         token = home.agent_token()
         asked = [home.begin(one.refund(token=token)) for one in (home, other)]
         held = await home.wait_for_hold()
-        opener, joiner = (home, other) if home.ledger_records(held) else (other, home)
+        opener, joiner = (home, other) if home.opened(held) else (other, home)
         await joiner.told(held, ends="attached")
 
         await home.person("ann").at(joiner).approve(held)
