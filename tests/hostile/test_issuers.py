@@ -151,7 +151,7 @@ async def test_discovery_of_a_remote_issuer_does_not_lead_to_this_machine():
         Served(b"", status=500),
         Served(b'{"keys":[]}', status=203),
         Served(b'{"keys":["' + b"x" * LIMIT_BYTES + b'"]}'),
-        Served(gzip.compress(b'{"keys":[]}'), headers={"Content-Encoding": "gzip"}),
+        Served(gzip.compress(b'{"keys":[]}', mtime=0), headers={"Content-Encoding": "gzip"}),
     ],
     ids=lambda served: f"{served.status}-{served.body[:12]!r}" if isinstance(served, Served) else served,
 )

@@ -216,7 +216,7 @@ def test_p7_a_form_that_form_parsers_disagree_on_as_a_whole_is_refused(stripe, b
         ("application/json, application/x-www-form-urlencoded", GOOD),
         ("application/json; charset=utf-8; charset=utf-16", GOOD),
         ("application/json;;", GOOD),
-        ("application/octet-stream", gzip.compress(GOOD)),
+        ("application/octet-stream", gzip.compress(GOOD, mtime=0)),
     ],
 )
 def test_p7_of_a_body_in_a_type_nobody_reads_no_field_is_absent(stripe, content_type, body):
