@@ -41,16 +41,21 @@ class Law:
     ) -> Verdict:
         """The ruling on a call `by` the publication that also named it.
 
-        Where policies read how often, the call is counted first, and the count taken back unless the call may be sent
-        (`spend`): two calls at once cannot both be the last one allowed.
+        Where policies read how often, a call is judged as if it were counted; one that would be sent (`spend`) is then
+        counted and judged again by what it was told, so that two calls at once cannot both be the last one allowed.
 
         Raises Outage when counting is needed and the store does not answer.
         """
         engine = by.engine
         if not engine.reads_recent(call.operation.name):
             return engine.judge(call, now=self._now(), recent=Recent(), approvals=approvals)
-        counted = await self._counters.add(call.principal.agent, call.operation.name, call.amount_minor)
+        agent, operation, amount = call.principal.agent, call.operation.name, call.amount_minor
+        recent = await self._counters.foretell(agent, operation, amount)
+        verdict = engine.judge(call, now=self._now(), recent=recent, approvals=approvals)
+        if not (spend and isinstance(verdict, Allow)):
+            return verdict
+        counted = await self._counters.add(agent, operation, amount)
         verdict = engine.judge(call, now=self._now(), recent=counted.recent, approvals=approvals)
-        if not spend or not isinstance(verdict, Allow):
+        if not isinstance(verdict, Allow):
             await self._counters.take_back(counted)
         return verdict

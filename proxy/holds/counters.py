@@ -49,21 +49,22 @@ class Counters:
 
     async def add(self, agent: Identity, operation: str, amount_minor: int) -> Counted:
         """Counts a call and answers the windows with it included. A negative amount counts as 0: it lowers no sum."""
-        amount = min(max(amount_minor, 0), _LARGEST_AMOUNT)
+        amount = _within(amount_minor)
+        at, figures = await self._figures(agent, operation, calls=1, amount=amount)
+        recent = _recent(figures, calls=0, amount=0)
+        return Counted(agent=agent, operation=operation, amount_minor=amount, at=at, recent=recent)
+
+    async def foretell(self, agent: Identity, operation: str, amount_minor: int) -> Recent:
+        """What `add` would tell now. Counts nothing: whoever looks at the same time sees no more than there is."""
+        _, figures = await self._figures(agent, operation, calls=0, amount=0)
+        return _recent(figures, calls=1, amount=_within(amount_minor))
+
+    async def _figures(self, agent: Identity, operation: str, *, calls: int, amount: int) -> tuple[int, list[int]]:
         reply = await self._connection.script(
-            _COUNT, keys=(self._key(agent, operation),), args=(amount, _KEPT_S, *_WINDOWS)
+            _COUNT, keys=(self._key(agent, operation),), args=(calls, amount, _KEPT_S, *_WINDOWS)
         )
         at, *figures = (whole(figure) for figure in listed(reply))
-        minute, sum_minute, hour, sum_hour, day, sum_day = (min(figure, _LARGEST_LONG) for figure in figures)
-        recent = Recent(
-            calls_minute=minute,
-            calls_hour=hour,
-            calls_day=day,
-            sum_minute=sum_minute,
-            sum_hour=sum_hour,
-            sum_day=sum_day,
-        )
-        return Counted(agent=agent, operation=operation, amount_minor=amount, at=at, recent=recent)
+        return at, figures
 
     async def take_back(self, counted: Counted) -> None:
         """Uncounts a call that was not let through. Taking the same one back twice uncounts another."""
@@ -76,3 +77,20 @@ class Counters:
     def _key(self, agent: Identity, operation: str) -> str:
         digest = hashlib.sha256(f"{agent}\0{operation}".encode("utf-8", "surrogatepass")).hexdigest()
         return self._connection.key(digest, "recent")
+
+
+def _within(amount_minor: int) -> int:
+    return min(max(amount_minor, 0), _LARGEST_AMOUNT)
+
+
+def _recent(figures: list[int], *, calls: int, amount: int) -> Recent:
+    counts = [min(figure + calls, _LARGEST_LONG) for figure in figures[0::2]]
+    sums = [min(figure + amount, _LARGEST_LONG) for figure in figures[1::2]]
+    return Recent(
+        calls_minute=counts[0],
+        calls_hour=counts[1],
+        calls_day=counts[2],
+        sum_minute=sums[0],
+        sum_hour=sums[1],
+        sum_day=sums[2],
+    )

@@ -13,11 +13,13 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, assert_never
+from weakref import WeakValueDictionary
 
 from policy import electorate
 from policy import hold as moves
+from policy.call import CallId
 from policy.fingerprint import fingerprint
 from policy.hold import Conclusion, Hold, Lease, State
 from policy.reasons import Reason
@@ -51,6 +53,12 @@ class _End(NamedTuple):
     status: int | None = None
 
 
+class _Ready(NamedTuple):
+    leased: Hold
+    body: bytes
+    approvals: Approvals
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """Releases approved holds. `replica` names this process in leases; `tasks` owns what outlives a connection."""
@@ -67,9 +75,23 @@ class Release:
     tasks: Tasks
     exchange_limit_s: float
     keep_response_bytes: int
+    _turns: WeakValueDictionary[CallId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def release(self, held: Hold, *, detached: bool = False) -> Relay | Hold:
         """The upstream's response as it streams in; or the hold as it stands, when it was not ours to send."""
+        # Whoever waits for this call wakes at the same moment. One after the other, lest each count it against limits.
+        turn = self._turns.setdefault(held.call.id, asyncio.Lock())
+        async with turn:
+            ready = await self._ready(held)
+        if isinstance(ready, Hold):
+            return ready
+        sending = self._send(ready.leased, ready.body, ready.approvals, detached=detached)
+        return await asyncio.shield(self.tasks.spawn(sending, name=f"send {held.call.id}"))
+
+    async def _ready(self, held: Hold) -> _Ready | Hold:
+        held = await self._latest(held)
+        if held.state is not State.APPROVED:
+            return held
         now = await self.store.now()
         body = await self.store.body(held.call.id) or b""
         people = await self.people.read({ballot.person for ballot in held.approvals})
@@ -80,10 +102,7 @@ class Release:
         if not isinstance(ruling, Allow):
             return await self._second_thoughts(held, ruling, now)
         leased = await self._lease(held, now)
-        if leased is None:
-            return await self._latest(held)
-        sending = self._send(leased, body, approvals, detached=detached)
-        return await asyncio.shield(self.tasks.spawn(sending, name=f"send {held.call.id}"))
+        return await self._latest(held) if leased is None else _Ready(leased, body, approvals)
 
     async def _barred(self, held: Hold) -> Deny | None:
         if await self.denials.shut_out_now(held.call.principal):

@@ -111,3 +111,12 @@ async def test_an_absurd_amount_is_counted_as_the_largest_and_stays_within_a_lon
     await counters.add(ROBOT, REFUND, 10**40)
     recent = (await counters.add(ROBOT, REFUND, 10**40)).recent
     assert recent.sum_day == 2**51
+
+
+async def test_looking_ahead_tells_what_counting_would_and_counts_nothing(connection: StoreConnection):
+    counters = Counters(connection)
+    await counters.add(ROBOT, REFUND, 500)
+    for _ in range(3):
+        assert await counters.foretell(ROBOT, REFUND, 250) == figures(2, 750)
+    assert await counters.foretell(ROBOT, REFUND, -250) == figures(2, 500)
+    assert (await counters.add(ROBOT, REFUND, 250)).recent == figures(2, 750)

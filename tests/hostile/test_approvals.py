@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.fakes.upstream import reply
-from tests.hostile.whole import FORM, Whole, a_key, whole
+from tests.hostile.whole import FORM, LAW, Whole, a_key, whole
 
 
 @pytest.fixture
@@ -137,6 +137,32 @@ async def test_a7_of_approve_and_reject_at_once_one_wins_and_the_other_hears_it(
         got = await asyncio.gather(*(live.decide(call, act, person=person) for act, person in acts))
         assert sorted(one.status for one in got) == [200, 409, 409, 409]
     assert live.findings() == []
+
+
+LIMIT = """@id("a-day") forbid (principal is Agent, action == Action::"pay:refunds.create", resource)
+when { context.recent.sumDay > 100000 };"""
+
+
+async def test_a8_repeats_at_once_do_not_use_up_the_limit_of_the_call_they_repeat(tmp_path):
+    async with whole(tmp_path, law=LAW + LIMIT) as live:
+        got = await asyncio.gather(*(live.refund(60_000, "Prefer: respond-async") for _ in range(12)))
+        assert [one.status for one in got] == [202] * 12
+        assert len((await live.api("ann", "GET", "/v1/holds")).said["holds"]) == 1
+
+
+async def test_a8_repeats_that_wait_for_one_call_are_counted_once_when_it_is_sent(tmp_path):
+    async with whole(tmp_path, law=LAW + LIMIT, more={"holds": {"detached_after_s": 60}}) as live:
+        call = await live.held(25_000)
+        async with asyncio.TaskGroup() as group:
+            repeats = []
+            for attached in range(1, 7):
+                repeats.append(group.create_task(live.refund(25_000)))
+                await live.until_attached(call, attached)
+            assert (await live.decide(call)).status == 200
+        assert {one.result().status for one in repeats} == {200}
+        assert len(live.upstream.received) == 1
+        assert (await live.refund(75_001)).said["reason"] == "forbidden"
+        assert (await live.refund(75_000, "Prefer: respond-async")).status == 202
 
 
 # A8: the agent goes and comes back.

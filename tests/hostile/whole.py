@@ -170,6 +170,12 @@ class Whole:
         ]
         return [line for line in lines if call is None or line.get("call") == call]
 
+    async def until_attached(self, call: str, count: int) -> None:
+        """Returns once so many repeats wait for the hold."""
+        async with asyncio.timeout(READ_S):
+            while sum(line["kind"] == "attached" and call in str(line) for line in self.records()) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
     async def until_recorded(self, call: str, kind: str) -> dict[str, Any]:
         """The first record of that kind about the call, once it is there."""
         async with asyncio.timeout(READ_S):
