@@ -20,6 +20,7 @@ from policy.attempt import Act
 from policy.errors import BundleRefused, Problem
 from policy.expressions import Path, covers
 from policy.facts import UNSCANNED, View, view
+from policy.fitness import Demands, demands
 from policy.operation import Operation
 from policy.rules import AGENT, USER, Rule, understand
 from policy.statements import Statement, locate, split
@@ -53,6 +54,8 @@ class Slice:
     """`seen` without what changes by itself as time goes on."""
     reads_clock: bool
     reads_recent: bool
+    demands: Demands | None
+    """What the operation's calls have to bring; None for acts of people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +263,7 @@ def _slice_of_operation(bundle: Bundle, operation: Operation) -> Slice:
     reads = frozenset().union(*(rule.reads for rule in rules))
     seen = view(operation, reads)
     text = schema.of_operation(operation, seen, quorum=bundle.quorums, labels=bundle.labels)
-    return _slice(operation.name, rules, text=text, seen=seen)
+    return _slice(operation.name, rules, text=text, seen=seen, operation=operation)
 
 
 def _slice_of_act(bundle: Bundle, act: Act) -> Slice:
@@ -277,7 +280,7 @@ def _matching(rules: Iterable[Rule], *, scopes: frozenset[str], principal: str) 
     )
 
 
-def _slice(action: str, rules: tuple[Rule, ...], *, text: str, seen: View) -> Slice:
+def _slice(action: str, rules: tuple[Rule, ...], *, text: str, seen: View, operation: Operation | None = None) -> Slice:
     reads = frozenset().union(*(rule.reads for rule in rules))
     return Slice(
         action=action,
@@ -290,6 +293,7 @@ def _slice(action: str, rules: tuple[Rule, ...], *, text: str, seen: View) -> Sl
         steady=View(facts=tuple(fact for fact in seen.facts if not fact.moves), records=seen.records),
         reads_clock=any(fact.moves for fact in seen.facts),
         reads_recent=any(covers(read, ("recent",)) for read in reads),
+        demands=demands(operation, reads) if operation else None,
     )
 
 

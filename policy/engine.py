@@ -14,12 +14,11 @@ from typing import TypeVar
 
 from cedarpy import Decision, Entities, PolicySet, is_authorized
 
-from policy import facts
+from policy import facts, fitness
 from policy.annotations import Kind, join
 from policy.attempt import Attempt
 from policy.bundle import Bundle, Slice
 from policy.call import Call, Recent
-from policy.expressions import covers
 from policy.facts import Moment
 from policy.operation import Operation
 from policy.reasons import Reason
@@ -97,10 +96,12 @@ class Engine:
         part = self.bundle.slice(call.operation.name)
         if part is None:
             return self._deny(Reason.NO_POLICY_PERMITS, f"No policy knows the operation {call.operation.name!r}.")
+        wrong = fitness.unfit(call, part.demands) if part.demands else None
+        if wrong is not None:
+            return self._deny(wrong.reason, wrong.detail)
+        if part.reads_recent and recent is None:
+            return self._deny(Reason.POLICY_ERROR, "A policy limits how often this is done; the counts are missing.")
         known = self.bundle.operations[call.operation.name]
-        unfit = self._unfit(call, known=known, part=part, counted=recent is not None)
-        if unfit is not None:
-            return unfit
         moment = self._moment(call, known=known, now=now, recent=recent, approvals=approvals)
         try:
             if approvals != _NO_APPROVALS:
@@ -148,31 +149,6 @@ class Engine:
             reads=tuple(sorted(".".join(("context", *read)) for read in part.reads)),
             seen=_shown(part, moment),
         )
-
-    def _unfit(self, call: Call, *, known: Operation, part: Slice, counted: bool) -> Deny | None:
-        """What keeps the call from being judged at all."""
-        if call.upstream != known.upstream:
-            return self._deny(Reason.POLICY_ERROR, f"{known.name} is not an operation of {call.upstream}.")
-        counts = _counts_money(part, known)
-        looked_at = {name for name in call.input.unreadable if _looked_at(part, name)}
-        # A field that names the object, or says how much is counted, is looked at whether or not a policy spells it
-        # out: otherwise writing it twice would make the call one about nothing, and about no money.
-        looked_at |= call.input.unreadable & ({*_naming(known)} | counts)
-        unreadable = sorted(looked_at)
-        if unreadable:
-            return self._deny(Reason.INPUT_UNREADABLE, f"A policy needs to read {_listed(unreadable)}, and cannot.")
-        absent = sorted({one.name for one in known.fields if one.required} - call.input.values.keys())
-        absent = absent or sorted(call.input.missing) or sorted(counts - call.input.values.keys())
-        if absent:
-            unread = call.input.unreadable.intersection(absent)
-            reason = Reason.INPUT_UNREADABLE if unread else Reason.INPUT_MISSING
-            return self._deny(reason, f"{known.name} requires {_listed(absent)}.")
-        odd = facts.misfit(call, known)
-        if odd is not None:
-            return self._deny(Reason.INPUT_UNREADABLE, f"{_listed([odd])} is not what {known.name} declares.")
-        if part.reads_recent and not counted:
-            return self._deny(Reason.POLICY_ERROR, "A policy limits how often this is done; the counts are missing.")
-        return None
 
     def _moment(
         self, call: Call, *, known: Operation, now: float, recent: Recent | None, approvals: Approvals
@@ -296,22 +272,6 @@ def _shown(part: Slice, moment: Moment) -> str:
 
 def _ids(rules: Iterable[Rule]) -> tuple[str, ...]:
     return tuple(sorted(rule.id for rule in rules))
-
-
-def _looked_at(part: Slice, name: str) -> bool:
-    return any(covers(read, ("input", name)) for read in part.reads)
-
-
-def _naming(known: Operation) -> tuple[str, ...]:
-    """The fields from which the call's object and its owner are taken."""
-    named = (known.resource_field, *known.resource_scope, known.owner_field)
-    return tuple(name for name in named if name is not None)
-
-
-def _counts_money(part: Slice, known: Operation) -> frozenset[str]:
-    """The field whose sums a policy limits, as a set of one; empty where no policy does, or no money moves."""
-    summed = any(covers(read, ("recent", one)) for read in part.reads for one in ("sumMinute", "sumHour", "sumDay"))
-    return frozenset({known.money.amount}) if summed and known.money else frozenset()
 
 
 def _listed(names: Iterable[str]) -> str:

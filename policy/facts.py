@@ -6,7 +6,6 @@ they cannot drift apart. Nothing is decided here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,9 +14,9 @@ from typing import Union
 import orjson
 
 from policy.attempt import Attempt
-from policy.call import Call, InputValue, Recent
+from policy.call import Call, Recent
 from policy.expressions import Path, covers
-from policy.operation import Field, FieldType, Operation
+from policy.operation import Operation
 from policy.verdict import Approvals
 
 UNSCANNED = "unscanned"
@@ -25,9 +24,6 @@ UNSCANNED = "unscanned"
 
 Plain = Union[None, bool, int, str, Sequence["Plain"], Mapping[str, "Plain"]]  # noqa: UP007 - it names itself
 """What Cedar's JSON form is made of."""
-
-_I64 = 2**63
-_DECIMAL = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,4}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,28 +196,6 @@ def act_entities(attempt: Attempt) -> bytes:
         "parents": [entity("Resource", call.resource.id), entity("Upstream", call.upstream)],
     }
     return orjson.dumps([person, held, _agent(call), _upstream(call), _resource(call)])
-
-
-def misfit(call: Call, known: Operation) -> str | None:
-    """The name of an input value that is not of the type the operation declares; None if all fit."""
-    fields = {one.name: one for one in known.fields}
-    return next((name for name, value in call.input.values.items() if not _fits(value, fields.get(name))), None)
-
-
-def _fits(value: InputValue, declared: Field | None) -> bool:
-    match declared.type if declared else None:
-        case FieldType.TEXT:
-            return isinstance(value, str)
-        case FieldType.LONG:
-            return isinstance(value, int) and not isinstance(value, bool) and -_I64 <= value < _I64
-        case FieldType.BOOL:
-            return isinstance(value, bool)
-        case FieldType.DECIMAL:
-            return isinstance(value, str) and _DECIMAL.fullmatch(value) is not None
-        case FieldType.TEXTS:
-            return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-        case _:
-            return False
 
 
 def _input(name: str) -> Callable[[Moment], Plain]:
