@@ -25,6 +25,7 @@ from policy.reasons import Reason
 from policy.verdict import Allow, Approvals, Ask, Deny, Refused
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
+from proxy.errors import Outage
 from proxy.holds.store import HoldStore
 from proxy.identity.people import People
 from proxy.law import Law
@@ -70,6 +71,8 @@ class Desk:
 
         Raises Outage when the store or the ledger does not answer: the click may then be repeated.
         """
+        if not self.ledger.ready:
+            raise Outage(Reason.LEDGER_UNAVAILABLE, "Decisions cannot be recorded now, so none is taken. Try again.")
         for _ in range(_MOST_CONFLICTS):
             held = await self.store.read(click.call)
             if held is None:

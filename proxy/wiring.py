@@ -206,7 +206,7 @@ class _Assembly:
         self.issuers = KeySource(settings.issuers, alarm=lambda issuer, _: self.meters.issuer_alarm(issuer))
         self._closing.push_async_callback(self.issuers.close)
         self.tokens = TokenVerifier(settings.issuers, self.issuers)
-        self.agent_keys = AgentKeys(self.connection)
+        self.agent_keys = AgentKeys(self.connection, sealer=self.sealer)
         self.denials = Denials(self.connection)
         await self.denials.refresh()
         self.people = People(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from policy.principal import Identity
     from proxy.audit.record import Record
     from proxy.holds.connection import StoreConnection
-    from proxy.identity.agent_keys import AgentKey
+    from proxy.identity.agent_keys import AgentKey, AgentKeys
 
 app = typer.Typer(no_args_is_help=True, help="Agent keys: issue, list, revoke.")
 
@@ -63,10 +63,9 @@ def issue(
         leave(2, f"{agent!r} is not a subject of an issuer that has agents. Issuers that have: {known}.")
 
     async def work(connection: StoreConnection) -> str:
-        from proxy.identity.agent_keys import AgentKeys
         from proxy.identity.key_office import KeyOffice
 
-        office = KeyOffice(AgentKeys(connection), write=_on_the_ledger(settings), account=_account())
+        office = KeyOffice(_keys(connection, settings), write=_on_the_ledger(settings), account=_account())
         _, text = await office.issue(
             named, owner=answerable, groups=frozenset(group or ()), lifetime_s=lifetime_s, note=note
         )
@@ -78,13 +77,12 @@ def issue(
 @app.command()
 def ls(config: ConfigOption = None, output: OutputOption = Output.TABLE) -> None:
     """List the keys in force; never the keys themselves."""
+    settings = loaded_or_exit(config).settings
 
     async def work(connection: StoreConnection) -> tuple[AgentKey, ...]:
-        from proxy.identity.agent_keys import AgentKeys
+        return await _keys(connection, settings).listing()
 
-        return await AgentKeys(connection).listing()
-
-    rows = [_row(key) for key in _connected(loaded_or_exit(config).settings, work)]
+    rows = [_row(key) for key in _connected(settings, work)]
     if output is Output.JSON:
         say_json({"keys": rows})
     elif not rows:
@@ -101,14 +99,22 @@ def revoke(
     settings = loaded_or_exit(config).settings
 
     async def work(connection: StoreConnection) -> AgentKey | None:
-        from proxy.identity.agent_keys import AgentKeys
         from proxy.identity.key_office import KeyOffice
 
-        return await KeyOffice(AgentKeys(connection), write=_on_the_ledger(settings), account=_account()).revoke(key_id)
+        return await KeyOffice(_keys(connection, settings), write=_on_the_ledger(settings), account=_account()).revoke(
+            key_id
+        )
 
     if _connected(settings, work) is None:
         leave(1, f"There is no key {key_id!r} in force.")
     say(f"Key {key_id} is revoked.")
+
+
+def _keys(connection: StoreConnection, settings: Settings) -> AgentKeys:
+    from proxy.holds.sealing import sealer
+    from proxy.identity.agent_keys import AgentKeys
+
+    return AgentKeys(connection, sealer=sealer(settings.store, data=settings.data))
 
 
 def _connected(settings: Settings, work: Callable[[StoreConnection], Awaitable[_Result]]) -> _Result:

@@ -21,6 +21,7 @@ from policy.reasons import Reason
 from proxy.doors.arrival import BearerText
 from proxy.errors import IdentityFault
 from proxy.holds.connection import StoreConnection, listed, text
+from proxy.holds.sealing import Sealer
 
 PREFIX = "ask_"
 """Secret scanners and people recognise a key by it."""
@@ -58,8 +59,9 @@ class _Remembered:
 class AgentKeys:
     """Issues, verifies and revokes agent keys."""
 
-    def __init__(self, connection: StoreConnection, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, connection: StoreConnection, *, sealer: Sealer, now: Callable[[], float] = time.time) -> None:
         self._connection = connection
+        self._sealer = sealer
         self._now = now
         self._remembered: dict[str, _Remembered] = {}
 
@@ -94,7 +96,9 @@ class AgentKeys:
         lifetime_s = key.expires_at - key.issued_at
         # Listed before it is in force: an outage in between leaves a name that stands for nothing.
         await self._connection.command("SADD", self._index, key.id)
-        await self._connection.command("SET", self._name(key.id), _KEY.dump_json(key), "EX", lifetime_s)
+        name = self._name(key.id)
+        sealed = self._sealer.seal(_KEY.dump_json(key), bound_to=name)
+        await self._connection.command("SET", name, sealed, "EX", lifetime_s)
 
     async def find(self, key_id: str) -> AgentKey | None:
         """The key in force with this id."""
@@ -142,8 +146,10 @@ class AgentKeys:
         return key
 
     async def _read(self, key_id: str) -> AgentKey | None:
-        kept = await self._connection.command("GET", self._name(key_id))
-        return _KEY.validate_json(kept) if isinstance(kept, bytes) else None
+        name = self._name(key_id)
+        kept = await self._connection.command("GET", name)
+        # Sealed, so that whoever can write to the store cannot make an agent up. Raises OperatorFault for a forgery.
+        return _KEY.validate_json(self._sealer.open(kept, bound_to=name)) if isinstance(kept, bytes) else None
 
     def _name(self, key_id: str) -> str:
         return self._connection.key(f"agent-key:{key_id}", "key")

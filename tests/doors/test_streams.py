@@ -31,9 +31,10 @@ ANN = Identity("corp:ann")
 async def admitting(idp, valkey):
     connection = connect(settings.Store(timeout_s=2), url=valkey.url)
     source, denials = KeySource([idp.settings()]), Denials(connection)
-    people = People(connection, sealer=Sealer(b"k" * 32), groups={}, max_age_s=86_400, denials=denials)
+    sealer = Sealer(b"k" * 32)
+    people = People(connection, sealer=sealer, groups={}, max_age_s=86_400, denials=denials)
     tokens = TokenVerifier([idp.settings()], source)
-    yield Admission(tokens=tokens, keys=AgentKeys(connection), denials=denials, people=people)
+    yield Admission(tokens=tokens, keys=AgentKeys(connection, sealer=sealer), denials=denials, people=people)
     await source.close()
     await connection.close()
 

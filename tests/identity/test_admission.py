@@ -30,7 +30,10 @@ async def admission(connection, sealer, idp):
     await denials.refresh()
     people = People(connection, sealer=sealer, groups={}, max_age_s=86_400, denials=denials)
     yield Admission(
-        tokens=TokenVerifier([idp.settings()], source), keys=AgentKeys(connection), denials=denials, people=people
+        tokens=TokenVerifier([idp.settings()], source),
+        keys=AgentKeys(connection, sealer=sealer),
+        denials=denials,
+        people=people,
     )
     await source.close()
 

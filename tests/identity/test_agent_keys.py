@@ -10,7 +10,8 @@ import pytest
 from policy.principal import Identity, Principal, Proof
 from policy.reasons import Reason
 from proxy.doors.arrival import BearerText
-from proxy.errors import IdentityFault
+from proxy.errors import IdentityFault, OperatorFault
+from proxy.holds.sealing import Sealer
 from proxy.identity import agent_keys
 from proxy.identity.agent_keys import REMEMBERED_S, AgentKeys
 from tests.fakes.verifiers import Clock
@@ -24,8 +25,8 @@ def now():
 
 
 @pytest.fixture
-def keys(connection, now):
-    return AgentKeys(connection, now=now)
+def keys(connection, sealer, now):
+    return AgentKeys(connection, sealer=sealer, now=now)
 
 
 async def issued(keys, lifetime_s=3600, **facts):
@@ -59,11 +60,11 @@ async def test_a_drafted_key_is_good_for_nothing_until_it_is_kept(keys):
 
 
 async def test_no_part_of_a_secret_is_in_the_store_or_in_what_is_listed(keys, valkey):
-    _, text = await issued(keys, note="nightly")
+    key, text = await issued(keys, note="nightly")
     secret = text.rsplit("_", 1)[1] if text.count("_") == 2 else text[len("ask_") + 13 :]
     assert len(secret) == 43
     kept = valkey.files()
-    assert b"nightly" in kept
+    assert key.id.encode() in kept
     assert secret.encode() not in kept
     assert secret[:20].encode() not in kept
     assert secret not in repr(await keys.listing())
@@ -77,9 +78,9 @@ async def test_an_expired_key_is_refused_as_expired(keys, now):
     assert await refusal(keys, text) is Reason.IDENTITY_EXPIRED
 
 
-async def test_a_revoked_key_is_refused_here_at_once_and_elsewhere_within_seconds(keys, connection, now):
+async def test_a_revoked_key_is_refused_here_at_once_and_elsewhere_within_seconds(keys, connection, sealer, now):
     key, text = await issued(keys)
-    other = AgentKeys(connection, now=now)
+    other = AgentKeys(connection, sealer=sealer, now=now)
     await keys.principal(text)
     await other.principal(text)
     assert await keys.revoke(key.id)
@@ -89,9 +90,9 @@ async def test_a_revoked_key_is_refused_here_at_once_and_elsewhere_within_second
     assert not await keys.revoke(key.id)
 
 
-async def test_a_clock_set_back_does_not_bring_a_revoked_key_back(keys, connection, now):
+async def test_a_clock_set_back_does_not_bring_a_revoked_key_back(keys, connection, sealer, now):
     key, text = await issued(keys)
-    other = AgentKeys(connection, now=now)
+    other = AgentKeys(connection, sealer=sealer, now=now)
     await other.principal(text)
     await keys.revoke(key.id)
     now.now -= 600
@@ -127,11 +128,12 @@ async def test_a_malformed_key_is_refused(keys, change):
 
 
 async def test_a_key_that_was_moved_to_another_id_does_not_open_it(keys, connection):
-    """A digest is compared, so swapping entries in the store gives nobody another's secret."""
+    """An entry is sealed to its id, so swapping entries in the store gives nobody another's agent."""
     (mine, text), (other, _) = await issued(keys), await issued(keys)
     taken = await connection.command("GET", connection.key(f"agent-key:{other.id}", "key"))
     await connection.command("SET", connection.key(f"agent-key:{mine.id}", "key"), taken)
-    assert await refusal(keys, text) is Reason.IDENTITY_INVALID
+    with pytest.raises(OperatorFault):
+        await keys.principal(text)
 
 
 async def test_keys_in_force_are_listed_oldest_first(keys, now):
@@ -149,3 +151,10 @@ def test_digests_are_compared_in_constant_time():
     assert "hmac.compare_digest(key.digest" in verified
     assert ".digest ==" not in inspect.getsource(agent_keys)
     assert agent_keys.hmac.compare_digest is hmac.compare_digest
+
+
+async def test_a_key_planted_in_the_store_is_no_key(keys, connection, now):
+    forger = AgentKeys(connection, sealer=Sealer(b"f" * 32), now=now)
+    _, text = await issued(forger)
+    with pytest.raises(OperatorFault):
+        await keys.principal(text)
