@@ -41,6 +41,7 @@ _POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _SIGN_IN_S = 600
+_MOVED = b"event: moved\ndata: 1\n\n"
 _LIVE_S = 15
 _MOVED_S = 1.0
 """At most one news in so long: a page reads itself again for each."""
@@ -143,13 +144,14 @@ class Console:
 
     async def _moves(self, asked: web.Request) -> AsyncGenerator[bytes, None]:
         with self.wakeups.watch() as wakeup:
-            yield b": watching\n\n"
+            # What moved while the page was on its way has rung no bell: let it read itself once.
+            yield _MOVED
             while True:
                 started = asyncio.get_running_loop().time()
                 await wakeup.wait(_LIVE_S)
                 quiet = asyncio.get_running_loop().time() - started >= _LIVE_S
                 await self._still_there(asked)
-                yield b": quiet\n\n" if quiet else b"event: moved\ndata: 1\n\n"
+                yield b": quiet\n\n" if quiet else _MOVED
                 await asyncio.sleep(_MOVED_S)
 
     # Who is there.
