@@ -29,7 +29,7 @@ class Orders:
 
     port: int
     head: str
-    """The whole call, bytes in Latin-1."""
+    """The whole call, bytes in Latin-1. `{n}` becomes the number of the call."""
     seconds: float
     connections: int
     rate: float = 0
@@ -107,7 +107,7 @@ def call(orders: Orders) -> Burst:
     while (now := time.perf_counter()) < end + _GRACE_S:
         while free and due is not None and due <= now:
             line = free.pop()
-            line.send(head, due if orders.rate else now)
+            line.send(_numbered(head, len(latencies) + len(waiting)), due if orders.rate else now)
             waiting.add(line)
             due = next(times)
         if (due is None and not waiting) or not (free or waiting):
@@ -123,6 +123,10 @@ def call(orders: Orders) -> Burst:
             if status:
                 free.append(line)
     return _burst(latencies, seconds=time.perf_counter() - began, wrong=wrong + len(waiting))
+
+
+def _numbered(head: bytes, number: int) -> bytes:
+    return head.replace(b"{n}", b"%d" % number)
 
 
 def _times(orders: Orders, began: float) -> Iterator[float | None]:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 
 from tests.bench.calling import Burst, Orders
@@ -14,6 +15,13 @@ from tests.bench.machine import on_core
 from tests.house.source import ROOT
 
 CONNECTIONS = 32
+_NUMBERING = """
+local number = 0
+request = function()
+  number = number + 1
+  return wrk.format("GET", "TARGET")
+end
+"""
 _UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 6e7}
 
 
@@ -23,6 +31,7 @@ class Load:
 
     core: int
     target: str
+    """A `{n}` in it becomes the number of the call, so that no two are alike."""
     token: str
     ca_file: str = ""
 
@@ -55,9 +64,12 @@ class Load:
     def _wrk(self, port: int, seconds: int) -> Burst:
         named = [part for header in self.headers() for part in ("-H", header)]
         scheme = "https" if self.ca_file else "http"
-        url = f"{scheme}://127.0.0.1:{port}{self.target}"
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "--timeout", "5s", *named, url]
-        with on_core(self.core):
+        url = f"{scheme}://127.0.0.1:{port}"
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "--timeout", "5s", *named]
+        with on_core(self.core), tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+            script.write(_NUMBERING.replace("TARGET", self.target.replace("{n}", '" .. number .. "')))
+            script.flush()
+            command += ["-s", script.name, url] if "{n}" in self.target else [f"{url}{self.target}"]
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         done = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m)", said)
         if done is None:

