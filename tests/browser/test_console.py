@@ -18,6 +18,10 @@ from tests.fakes.approvers import approvers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+PATIENCE_MS = 30_000
+"""A busy machine renders slowly; what is waited for is a condition, so patience costs nothing when all is well."""
+expect.set_options(timeout=PATIENCE_MS)
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
     "--no-sandbox",
@@ -60,7 +64,7 @@ async def visit(chromium, office):
         )
         contexts.append(context)
         page = await context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         return page

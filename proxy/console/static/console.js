@@ -6,9 +6,16 @@ const news = document.getElementById("news");
 const ahead = Number(document.body.dataset.now) - Date.now() / 1000;
 // Not the address: after a refused decision that is where the form went.
 const here = document.body.dataset.here;
-let shown = main.innerHTML;
+let shown = facts(main);
 let typing = false;
 main.addEventListener("input", () => { typing = true; });
+
+// What a page shows, without the answer to what somebody just tried: that is not news, and stays until there is some.
+function facts(element) {
+  const copy = element.cloneNode(true);
+  for (const alert of copy.querySelectorAll("[role=alert]")) { alert.remove(); }
+  return copy.innerHTML;
+}
 
 // What is on the page is replaced only when the gate shows something else, and never under somebody who is writing.
 async function readAgain() {
@@ -16,7 +23,7 @@ async function readAgain() {
   if (answer.status === 401 || answer.redirected) { location.assign(here); return; }
   if (!answer.ok) { return; }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const fresh = page.getElementById("main").innerHTML;
+  const fresh = facts(page.getElementById("main"));
   if (fresh === shown) { return; }
   if (typing) {
     news.textContent = "This call has moved on. ";
