@@ -63,7 +63,7 @@ async def test_a_call_whose_connection_drops_was_sent_once(
     rounds = 100
     for number in range(rounds):
         fake.script(reply(), drop())
-        await pool.send(message(target="/warm"))
+        await whole(await pool.send(message(target="/warm")))
         with pytest.raises(BrokeOff) as caught:
             await pool.send(message(method, f"/drop/{number}", b"" if method in ("GET", "HEAD") else b"x"), fresh=fresh)
         assert caught.value.reason is Reason.UPSTREAM_BROKE_OFF
