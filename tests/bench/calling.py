@@ -32,6 +32,8 @@ class Orders:
     """The whole call, bytes in Latin-1. `{n}` becomes the number of the call."""
     seconds: float
     connections: int
+    first: int = 0
+    """Number of the first call."""
     rate: float = 0
     """Calls a second; 0 is as fast as they are answered."""
     ca_file: str = ""
@@ -107,7 +109,7 @@ def call(orders: Orders) -> Burst:
     while (now := time.perf_counter()) < end + _GRACE_S:
         while free and due is not None and due <= now:
             line = free.pop()
-            line.send(_numbered(head, len(latencies) + len(waiting)), due if orders.rate else now)
+            line.send(_numbered(head, orders.first + len(latencies) + len(waiting)), due if orders.rate else now)
             waiting.add(line)
             due = next(times)
         if (due is None and not waiting) or not (free or waiting):

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from tests.bench.product import product
+from tests.bench.rounds import Plan
 from tests.bench.running import Run, start, stop
 from tests.bench.site import Site
 from tests.bench.stack import Program, free_ports
-from tests.bench.throughput import Plan, Throughput, throughput
+from tests.bench.throughput import Throughput, throughput
 from tests.bench.variants import DIRECT, ENVOY_JWT, NGINX, Variant, envoy_command, tool
 
 BEHIND = "gate behind nginx"

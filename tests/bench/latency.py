@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
-from tests.bench.calling import Burst
-from tests.bench.machine import wait_until_quiet
+from tests.bench.rounds import DISTURBED, Plan, Round, rounds
 from tests.bench.running import Live, Run
-from tests.bench.throughput import Plan, Throughput
+from tests.bench.throughput import Throughput
 from tests.bench.variants import DIRECT
 
 RATES = (500, 3_000)
@@ -26,8 +24,15 @@ class Latency:
     p50_us: float
     p99_us: float
     p999_us: float
+    others_share: float
+    """How much of the two cores others used meanwhile."""
     wrong: int
     """Answers other than 200, and calls not answered in time."""
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether neighbours had more of the cores than a latency can bear."""
+        return self.others_share >= DISTURBED
 
 
 ByRate = Mapping[int, Mapping[str, Latency]]
@@ -39,11 +44,7 @@ def latency(run: Run, live: Sequence[Live], *, plan: Plan, carried: Mapping[str,
 
 
 def _at(run: Run, rate: int, live: Sequence[Live], plan: Plan) -> Mapping[str, Latency]:
-    taken: dict[str, list[Burst]] = {one.name: [] for one in live}
-    for _ in range(plan.rounds):
-        for one in random.sample(live, len(live)):
-            wait_until_quiet(at_most_s=plan.quiet_s)
-            taken[one.name].append(run.load.at_rate(one.port, rate=rate, seconds=plan.seconds))
+    taken = rounds(run, live, plan=plan, burst=lambda port, seconds: run.load.at_rate(port, rate=rate, seconds=seconds))
     middles = {name: _middle(of) for name, of in taken.items()}
     return {name: one if name == DIRECT else _over(one, middles[DIRECT]) for name, one in middles.items()}
 
@@ -52,19 +53,20 @@ def _carries(measured: Throughput, rate: int) -> bool:
     return measured.cpu_us * rate * _HEADROOM < 1e6
 
 
-def _middle(of: Sequence[Burst]) -> Latency:
+def _middle(of: Sequence[Round]) -> Latency:
     return Latency(
-        p50_us=median(one.p50_us for one in of),
-        p99_us=median(one.p99_us for one in of),
-        p999_us=median(one.p999_us for one in of),
-        wrong=sum(one.wrong for one in of),
+        p50_us=median(one.burst.p50_us for one in of),
+        p99_us=median(one.burst.p99_us for one in of),
+        p999_us=median(one.burst.p999_us for one in of),
+        others_share=median(one.others_share for one in of),
+        wrong=sum(one.burst.wrong for one in of),
     )
 
 
 def _over(one: Latency, direct: Latency) -> Latency:
-    return Latency(
+    return replace(
+        one,
         p50_us=one.p50_us - direct.p50_us,
         p99_us=one.p99_us - direct.p99_us,
         p999_us=one.p999_us - direct.p999_us,
-        wrong=one.wrong,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from tests.house.source import ROOT
 
 CONNECTIONS = 32
 _NUMBERING = """
-local number = 0
+local number = BEGIN
 request = function()
   number = number + 1
   return wrk.format("GET", "TARGET")
@@ -39,7 +40,8 @@ class Load:
         """Each connection calls again as soon as it is answered."""
         if shutil.which("wrk"):
             return self._wrk(port, seconds)
-        return self._own(Orders(port=port, head=self.head(port), seconds=seconds, connections=CONNECTIONS))
+        head = self.head(port)
+        return self._own(Orders(port=port, head=head, seconds=seconds, connections=CONNECTIONS, first=_begin()))
 
     def at_rate(self, port: int, *, rate: float, seconds: float) -> Burst:
         """So many calls a second, whatever becomes of them."""
@@ -67,7 +69,8 @@ class Load:
         url = f"{scheme}://127.0.0.1:{port}"
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "--timeout", "5s", *named]
         with on_core(self.core), tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-            script.write(_NUMBERING.replace("TARGET", self.target.replace("{n}", '" .. number .. "')))
+            target = self.target.replace("{n}", '" .. number .. "')
+            script.write(_NUMBERING.replace("BEGIN", str(_begin())).replace("TARGET", target))
             script.flush()
             command += ["-s", script.name, url] if "{n}" in self.target else [f"{url}{self.target}"]
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -82,6 +85,11 @@ class Load:
             p99_us=_share("99%", said),
             p999_us=0,
         )
+
+
+def _begin() -> int:
+    # Not where the burst before began, or its calls would be made again and found remembered.
+    return random.randrange(10**9)
 
 
 def _share(share: str, said: str) -> float:

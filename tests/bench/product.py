@@ -66,6 +66,10 @@ def product(
 
 def _operations(count: int) -> dict[str, object]:
     filler = {
-        f"kind{n % 100}.op{n}": {"call": f"GET /v1/kind{n % 100}/{{id}}/part{n}"} for n in range(count - len(_NAMED))
+        f"kind{n % 100}.op{n}": {
+            "call": f"GET /v1/kind{n % 100}/{{id}}/part{n}",
+            "resource": {"kind": "thing", "field": "id"},
+        }
+        for n in range(count - len(_NAMED))
     }
     return {**_NAMED, **filler}

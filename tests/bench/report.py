@@ -133,13 +133,15 @@ def _latency_table(by_rate: ByRate) -> Table:
         for of in by_rate.values():
             one = of.get(name)
             cells += [figure(value) for value in (one.p50_us, one.p99_us, one.p999_us)] if one else ["–"] * 3
-        rows.append((*cells, figure(sum(of[name].wrong for of in by_rate.values() if name in of))))
+        found = [of[name] for of in by_rate.values() if name in of]
+        others = max(one.others_share for one in found)
+        rows.append((*cells, f"{others:.0%}", figure(sum(one.wrong for one in found))))
     shares = tuple(f"{rate:,}/s {share}" for rate in by_rate for share in ("p50", "p99", "p99.9"))
     return Table(
         heading="Added latency at a fixed rate, µs",
         note="Over the direct way, whose own figures stand in its row. A dash: it cannot carry the rate on one core. "
         "Below zero: noise was larger than what it adds.",
-        columns=("variant", *shares, "wrong"),
+        columns=("variant", *shares, "others", "wrong"),
         rows=rows,
     )
 
@@ -179,7 +181,7 @@ def _sizes_table(measured: Mapping[str, Sized]) -> Table:
     ]  # fmt: skip
     return Table(
         heading="Policies and catalogues",
-        note="The gate alone. A repeated call finds its decision remembered; with another object each time, all are "
+        note="The gate alone. A repeated call finds its decision remembered; with another resource each time, all are "
         "judged by Cedar.",
         columns=("the gate with", "calls/s", "µs CPU", "another each, calls/s", "µs CPU", "s to start", "MiB"),
         rows=rows,

@@ -15,12 +15,13 @@ from tests.bench.latency import latency
 from tests.bench.load import Load
 from tests.bench.machine import cores
 from tests.bench.report import Results
+from tests.bench.rounds import Plan
 from tests.bench.running import Live, Run, start, stop
 from tests.bench.site import MODELS, site
 from tests.bench.sizes import sizes
 from tests.bench.stack import Stack
 from tests.bench.streaming import streaming
-from tests.bench.throughput import Plan, throughput
+from tests.bench.throughput import throughput
 from tests.bench.variants import DIRECT, OURS, Found, variants
 
 
@@ -37,8 +38,8 @@ class Extent:
 
 
 FULL = Extent(
-    calls=Plan(rounds=5, seconds=2, extra_rounds=3, quiet_s=1.5),
-    latency=Plan(rounds=5, seconds=2, quiet_s=1.0),
+    calls=Plan(rounds=5, seconds=2, extra_rounds=3, quiet_s=1.0),
+    latency=Plan(rounds=5, seconds=2, extra_rounds=1, quiet_s=1.0),
     stream_rounds=5,
     holds=Holds(at_once=500, approvals=25),
     more=Plan(rounds=5, seconds=1, quiet_s=1.0),

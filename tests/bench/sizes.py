@@ -1,6 +1,6 @@
 """The gate alone, with more and more policies and operations: what a call costs, remembered and not.
 
-A repeated call finds its decision remembered. With another object in each call, every one is judged by Cedar.
+A repeated call finds its decision remembered. With another resource in each call, every one is judged by Cedar.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tests.bench.product import OPERATIONS, POLICIES, product
+from tests.bench.rounds import Plan
 from tests.bench.running import Live, Run, start, stop
 from tests.bench.site import Site
-from tests.bench.throughput import Plan, Throughput, throughput
+from tests.bench.throughput import Throughput, throughput
 from tests.bench.variants import Variant
 
 POLICY_COUNTS = (10, 100, 1_000)

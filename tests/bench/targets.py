@@ -61,7 +61,12 @@ def latency_table(by_rate: ByRate) -> Table:
             theirs and MOST_P99 * theirs.p99_us,
         ),
     ]  # fmt: skip
-    rows = [(name, figure(value), f"≤ {words}", _within(value, most)) for name, value, words, most in limits if words]
+    doubt = " (neighbours were busy)" if any(one and one.disturbed for one in (ours, theirs)) else ""
+    rows = [
+        (name, figure(value), f"≤ {words}", _within(value, most) + doubt)
+        for name, value, words, most in limits
+        if words
+    ]
     return Table(
         heading="Latency targets",
         note="At 3,000 calls a second, over the direct way.",

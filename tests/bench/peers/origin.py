@@ -13,10 +13,10 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
 class Origin(asyncio.Protocol):
-    """Answers each call once all of it is there."""
+    """Answers each call once all of it is there, with one of three whole answers."""
 
     def __init__(self, *, answer: bytes, keys: bytes, large: bytes) -> None:
-        self._answer, self._keys, self._large = _whole(answer), _whole(keys), _whole(large)
+        self._answer, self._keys, self._large = answer, keys, large
         self._got = bytearray()
         self._left = 0
 
@@ -54,7 +54,8 @@ def _whole(body: bytes) -> bytes:
 
 async def serve(port: int, folder: Path) -> None:
     """Until ended."""
-    answer, keys, large = ((folder / name).read_bytes() for name in ("answer.json", "jwks.json", "large.bin"))
+    names = ("answer.json", "jwks.json", "large.bin")
+    answer, keys, large = (_whole((folder / name).read_bytes()) for name in names)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: Origin(answer=answer, keys=keys, large=large), "127.0.0.1", port, backlog=4096
