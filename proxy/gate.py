@@ -2,7 +2,7 @@
 
 Each step is one line of `carry` or of the three endings below it. What a step does is decided elsewhere: who is
 calling in `proxy.identity`, what is asked in `connectors.apis`, what may be done in `policy`. A call that got past
-judgement leaves only by `proxy.upstream.forward`, after its intent was recorded. Approved calls are sent by
+judgement leaves only by `proxy.upstream.sender`, after its intent was recorded. Approved calls are sent by
 `proxy.holds.release`.
 """
 
