@@ -66,6 +66,11 @@ def document(results: Results, *, connections: int) -> str:
     this = results.machine
     machine = f"{this.processor}, {this.cores} cores, {this.memory_gib} GiB, Linux {this.kernel}, Python {this.python}"
     opening = f"# Benchmarks\n\nWritten by `{results.command}` on {results.began} UTC. Machine: {machine}."
+    verdicts = [
+        row[-1] for table in (ratio_table(results.throughput), latency_table(results.latency)) for row in table.rows
+    ]
+    met = sum(verdict.startswith("met") for verdict in verdicts)
+    opening += f"\n\nTargets met: {met} of {len(verdicts)}."
     absent = "\n".join(f"* {one.name}: needs {one.missing}" for one in results.absent)
     missing = f"## Absent\n\n{absent or 'None of the peers.'}"
     method = f"## How it is measured\n\n{METHOD.format(connections=connections)}"
