@@ -1,12 +1,7 @@
-"""The ledger's two keys, made once in its directory: one signs checkpoints, one veils values.
-
-Several workers may start at the same moment on an empty directory: a key is written aside and linked into place, so
-that exactly one wins and all read the same.
-"""
+"""The ledger's two keys, made once in its directory: one signs checkpoints, one veils values."""
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
@@ -22,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from policy.reasons import Reason
 from proxy.errors import OperatorFault
+from proxy.keyfile import kept
 
 SIGNING_KEY = "checkpoint.key"
 PUBLIC_KEY = "checkpoint.pub"
@@ -32,15 +28,15 @@ _VEILING_BYTES = 32
 def signing_key(directory: Path) -> Ed25519PrivateKey:
     """The key that signs checkpoints, made if there is none; its public half stands beside it. Raises OSError."""
     fresh = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    kept = _kept(directory / SIGNING_KEY, fresh)
+    stored = kept(directory / SIGNING_KEY, fresh)
     try:
-        key = load_pem_private_key(kept, password=None)
+        key = load_pem_private_key(stored, password=None)
     except ValueError as exc:
         raise _unusable(directory / SIGNING_KEY) from exc
     if not isinstance(key, Ed25519PrivateKey):
         raise _unusable(directory / SIGNING_KEY)
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    if _kept(directory / PUBLIC_KEY, public, mode=0o644) != public:
+    if kept(directory / PUBLIC_KEY, public, mode=0o644) != public:
         raise OperatorFault(Reason.LEDGER_UNAVAILABLE, f"{PUBLIC_KEY} is not the public half of {SIGNING_KEY}.")
     return key
 
@@ -58,32 +54,10 @@ def public_key(path: Path) -> Ed25519PublicKey:
 
 def veiling_key(directory: Path) -> bytes:
     """32 bytes under which values are fingerprinted, made if there are none. Raises OSError."""
-    key = _kept(directory / VEILING_KEY, secrets.token_bytes(_VEILING_BYTES))
+    key = kept(directory / VEILING_KEY, secrets.token_bytes(_VEILING_BYTES))
     if len(key) != _VEILING_BYTES:
         raise _unusable(directory / VEILING_KEY)
     return key
-
-
-def _kept(path: Path, fresh: bytes, *, mode: int = 0o600) -> bytes:
-    if not path.exists():
-        aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(fresh)
-                file.flush()
-                os.fsync(file.fileno())
-            _link(aside, path)
-        finally:
-            aside.unlink()
-    return path.read_bytes()
-
-
-def _link(aside: Path, path: Path) -> None:
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return  # another worker was quicker: its key is the key
 
 
 def _unusable(path: Path) -> OperatorFault:

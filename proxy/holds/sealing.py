@@ -10,7 +10,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from config import settings
 from policy.reasons import Reason
 from proxy.errors import OperatorFault
+from proxy.keyfile import kept
 
 _KEY_BYTES: Final = 32
 _ID_BYTES: Final = 4
@@ -77,31 +77,13 @@ def sealer(store: settings.Store, *, data: Path) -> Sealer:
 
 def _kept_key(path: Path) -> bytes:
     try:
-        if not path.exists():
-            _write_key(path)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = kept(path, base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
         if path.stat().st_mode & 0o077:
             raise OperatorFault(Reason.STORE_UNAVAILABLE, f"Others can read {path}. Set its mode to 0600.")
-        return _decoded(path.read_text(encoding="ascii"))
+        return _decoded(key.decode("ascii", "replace"))
     except OSError as exc:
         raise OperatorFault(Reason.STORE_UNAVAILABLE, f"The key file {path} cannot be used: {exc.strerror}.") from exc
-
-
-def _write_key(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Written whole under another name and then linked: two processes that start at once end with one key, and a
-    # power cut leaves either no key or all of it.
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        path.hardlink_to(draft)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
 
 
 def _decoded(text: str) -> bytes:
