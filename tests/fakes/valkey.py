@@ -85,7 +85,12 @@ class PrivateValkey:
 
     def files(self) -> bytes:
         """Every byte that it has written to the disk."""
-        return b"".join(path.read_bytes() for path in sorted(self.home.rglob("*")) if path.is_file())
+        while True:
+            try:
+                return b"".join(path.read_bytes() for path in sorted(self.home.rglob("*")) if path.is_file())
+            except FileNotFoundError:
+                # It rewrites its append-only file when it likes: the new one has its bytes under another name.
+                continue
 
     def close(self) -> None:
         """Ends it and removes its files."""
