@@ -85,6 +85,7 @@ class Engine:
         self._most = cache_size
         self._remembered: dict[tuple[object, ...], _Remembered] = {}
         self._callers: dict[_Caller, Entities] = {}
+        self._steady: dict[str, bool] = {}
 
     def judge(
         self, call: Call, *, now: float, recent: Recent | None = None, approvals: Approvals = _NO_APPROVALS
@@ -131,6 +132,22 @@ class Engine:
         """Whether a policy on this operation looks at `context.recent`, so that the counters have to be fetched."""
         part = self.bundle.slice(operation)
         return part is not None and part.reads_recent
+
+    def steady(self, operation: str) -> bool:
+        """Whether the verdict on one and the same call of this operation changes with the bundle only.
+
+        The same call: by the same principal from the same address, with the same headers, target and body, named by the
+        same catalogue, and judged without approvals. False where a policy looks at the clock, at the sample (drawn for
+        each call id) or at counters, and for operations that the bundle does not know.
+        """
+        known = self._steady.get(operation)
+        if known is None:
+            part = self.bundle.slice(operation)
+            if part is None:
+                # Not kept: an unknown name may come from anywhere, and the answers are to be as few as the operations.
+                return False
+            known = self._steady[operation] = facts.repeats(part.seen)
+        return known
 
     def explain(
         self, call: Call, *, now: float, recent: Recent | None = None, approvals: Approvals = _NO_APPROVALS

@@ -53,6 +53,8 @@ class Fact:
     optional: bool = False
     moves: bool = False
     """True where the value changes by itself as time goes on."""
+    differs: bool = False
+    """True where two calls that are alike byte for byte may have different values: drawn by chance, or counted."""
 
 
 def entity(kind: str, name: str) -> dict[str, str]:
@@ -83,7 +85,7 @@ FACTS: tuple[Fact, ...] = (
     Fact(path=("req", "ip"), type="ipaddr", read=lambda m: m.call.peer),
     Fact(path=("req", "now"), type="datetime", read=lambda m: instant(m.now), moves=True),
     Fact(path=("req", "weekday"), type="Long", read=lambda m: weekday(m.now), moves=True),
-    Fact(path=("req", "sample"), type="Long", read=lambda m: m.call.sample),
+    Fact(path=("req", "sample"), type="Long", read=lambda m: m.call.sample, differs=True),
     Fact(path=("req", "tier"), type="String", read=lambda m: m.known.tier.value),
     Fact(path=("req", "methodOverride"), type="Bool", read=lambda m: m.call.method_override),
     Fact(path=("req", "bodyLength"), type="Long", read=lambda m: m.call.body_length),
@@ -96,12 +98,12 @@ FACTS: tuple[Fact, ...] = (
         read=lambda m: _entities("Quorum", m.approvals.quorum & m.quorums),
     ),
     Fact(path=("approvals", "age"), type="duration", read=lambda m: duration(m.approvals.age_s), moves=True),
-    Fact(path=("recent", "callsMinute"), type="Long", read=lambda m: m.recent.calls_minute),
-    Fact(path=("recent", "callsHour"), type="Long", read=lambda m: m.recent.calls_hour),
-    Fact(path=("recent", "callsDay"), type="Long", read=lambda m: m.recent.calls_day),
-    Fact(path=("recent", "sumMinute"), type="Long", read=lambda m: m.recent.sum_minute),
-    Fact(path=("recent", "sumHour"), type="Long", read=lambda m: m.recent.sum_hour),
-    Fact(path=("recent", "sumDay"), type="Long", read=lambda m: m.recent.sum_day),
+    Fact(path=("recent", "callsMinute"), type="Long", read=lambda m: m.recent.calls_minute, differs=True),
+    Fact(path=("recent", "callsHour"), type="Long", read=lambda m: m.recent.calls_hour, differs=True),
+    Fact(path=("recent", "callsDay"), type="Long", read=lambda m: m.recent.calls_day, differs=True),
+    Fact(path=("recent", "sumMinute"), type="Long", read=lambda m: m.recent.sum_minute, differs=True),
+    Fact(path=("recent", "sumHour"), type="Long", read=lambda m: m.recent.sum_hour, differs=True),
+    Fact(path=("recent", "sumDay"), type="Long", read=lambda m: m.recent.sum_day, differs=True),
     Fact(path=("sensitivity", "labels"), type="Set<Label>", read=lambda m: _entities("Label", _labels(m))),
     Fact(path=("sensitivity", "count"), type="Long", read=lambda m: sum(m.call.sensitivity.counts.values())),
     Fact(path=("subject",), type="User", read=lambda m: _user(m.call.principal.subject), optional=True),
@@ -140,6 +142,12 @@ def view(operation: Operation, reads: Iterable[Path]) -> View:
         facts=tuple(f for f in (*FACTS, *inputs(operation)) if any(covers(read, f.path) for read in wanted)),
         records=tuple(name for name in RECORDS if any(covers(read, (name,)) for read in wanted)),
     )
+
+
+def repeats(seen: View) -> bool:
+    """Whether calls that are alike byte for byte show the same, at any time, as long as nobody has assented to them."""
+    # Without assent, every attribute of `approvals` is a constant; that its age would move does not matter.
+    return not any((fact.moves or fact.differs) and fact.path[0] != "approvals" for fact in seen.facts)
 
 
 def context(seen: View, moment: Moment) -> bytes:
