@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,28 +21,23 @@ from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 
 from config.settings import Settings
-from policy.call import CallId, Target
+from policy.call import CallId
 from policy.reasons import Reason
 from policy.verdict import Refused
 from proxy.doors import replies
-from proxy.doors.addresses import host_name, is_own_host, own_hosts, peer_address
 from proxy.doors.arrival import Answer, Arrival, BearerText, Pending, Refusal, Relay
-from proxy.doors.bearer import read_bearer
 from proxy.doors.body import ClientLeft, read_body
 from proxy.doors.connection import Connection, Server
+from proxy.doors.entrance import Entrance, TurnedAway, arrival, bearer
 from proxy.doors.hygiene import Head
 from proxy.doors.metadata import WELL_KNOWN, metadata_url, resource_metadata
 from proxy.doors.patience import read_patience
-from proxy.doors.words import read_words
 from proxy.doors.writing import Recipient, Written, write_relay, write_whole
 from proxy.errors import AssentryError, CallerFault, OperatorFault
-from proxy.upstream.forward import travelling
 from proxy.upstream.routes import Routes
 
 log = logging.getLogger("assentry.doors")
 
-_STATUS_PATH = re.compile(r"/v1/calls/(call_[0-9A-Za-z]{26})")
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # How long cancelled exchanges may take to unwind once the door's time to stop is over.
 _UNWIND_S = 1.0
 
@@ -59,13 +53,6 @@ class Gate(Protocol):
 
     async def refuse(self, refusal: Refusal, peer: str) -> None:
         """Records a refusal that the door itself made."""
-
-
-class TurnedAway(CallerFault):
-    """The door takes no such call."""
-
-    def __init__(self, refused: Refused) -> None:
-        super().__init__(refused.reason, refused.detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +80,9 @@ class AgentsDoor:
     ) -> None:
         self._gate = gate
         self._settings = settings
-        self._routes = routes
+        self._entrance = Entrance(settings, routes=routes)
         self._new_call_id = new_call_id
         self._now = now
-        self._hosts = own_hosts(settings)
-        self._upstream_hosts = frozenset(host_name(up.host.lower()) for up in settings.upstreams if up.host)
         self._server: Server | None = None
         self._listener: asyncio.Server | None = None
         self._bound: tuple[str, int] | None = None
@@ -156,12 +141,8 @@ class AgentsDoor:
         return cast("StreamResponse", written)
 
     def _visit(self, connection: Connection, payload: StreamReader) -> Visit:
-        head = connection.call
-        peername = connection.peername
-        address = str(peername[0]) if isinstance(peername, tuple) else ""
-        forwarded = "" if isinstance(head, Refused) else head.fields.get("x-forwarded-for", "")
-        peer = peer_address(address, forwarded=forwarded, trusted=self._settings.agents.trusted_proxies)
-        return Visit(id=self._new_call_id(), head=head, connection=connection, payload=payload, peer=peer)
+        peer = self._entrance.peer(connection.address, connection.call)
+        return Visit(id=self._new_call_id(), head=connection.call, connection=connection, payload=payload, peer=peer)
 
     async def _exchange(self, visit: Visit) -> Written:
         try:
@@ -200,56 +181,30 @@ class AgentsDoor:
         head = visit.head
         if isinstance(head, Refused):
             raise TurnedAway(head)
-        if not is_own_host(head.host, hosts=self._hosts):
-            detail = "No such host is served here. Use the base URL of this gate, or add the name to agents.hosts."
-            raise TurnedAway(Refused(reason=Reason.UNKNOWN_HOST, detail=detail))
+        self._entrance.check_host(head)
         return await self._own_path(head) or await self._carry(visit, head)
 
     async def _own_path(self, head: Head) -> Answer | replies.Whole | None:
-        # A host name that belongs to one upstream has that upstream's paths only.
-        if head.method not in ("GET", "HEAD") or host_name(head.host) in self._upstream_hosts:
-            return None
-        asked = _STATUS_PATH.fullmatch(head.path)
-        if asked:
-            return await self._gate.status(_bearer(head), CallId(asked[1]))
-        if head.path == WELL_KNOWN or head.path.startswith(f"{WELL_KNOWN}/"):
-            return self._metadata(head)
-        return None
+        if call := self._entrance.status_of(head):
+            return await self._gate.status(bearer(head), call)
+        path = self._entrance.metadata_path(head)
+        return self._metadata(head, path) if path else None
 
-    def _metadata(self, head: Head) -> replies.Whole | None:
-        path = head.path.removeprefix(WELL_KNOWN)
+    def _metadata(self, head: Head, asked: str) -> replies.Whole | None:
+        path = asked.removeprefix(WELL_KNOWN)
         own = urlsplit(self._base).path.rstrip("/")
-        if path not in ("", own) and not self._routes.find(head.host, path.removeprefix(own)):
+        if path not in ("", own) and not self._entrance.route_of(head.host, path.removeprefix(own)):
             return None
         return replies.document(resource_metadata(self._settings, base=self._base, path=path))
 
     async def _carry(self, visit: Visit, head: Head) -> Answer:
-        route = self._routes.find(head.host, head.path)
-        if route is None:
-            detail = "No upstream has this path. Check the base URL: it ends in the upstream's prefix."
-            raise TurnedAway(Refused(reason=Reason.UNKNOWN_ROUTE, detail=detail))
-        bearer = _bearer(head)
-        key = _idempotency_key(head)
+        asked = self._entrance.asked(head)
         if head.expects_continue and visit.connection.transport and not visit.payload.is_eof():
             visit.connection.transport.write(replies.CONTINUE)
         body = await read_body(visit.payload, limits=self._settings.limits)
-        connection, received_at = visit.connection, self._now()
-        arrival = Arrival(
-            id=visit.id,
-            upstream=route.upstream.name,
-            target=Target(method=head.method, path=route.path, query=head.query),
-            headers=travelling(head.headers, route.upstream),
-            body=body,
-            bearer=bearer,
-            words=read_words(head.fields),
-            idempotency_key=key,
-            patience=read_patience(head.fields, now=received_at),
-            peer=visit.peer,
-            received_at=received_at,
-            connected=lambda: connection.transport is not None,
-            leaving=connection.leaving,
+        return await self._gate.carry(
+            arrival(asked, body, call_id=visit.id, peer=visit.peer, received_at=self._now(), client=visit.connection)
         )
-        return await self._gate.carry(arrival)
 
     async def _write(self, answer: Answer | replies.Whole, visit: Visit) -> Written:
         head = visit.head
@@ -288,7 +243,7 @@ class AgentsDoor:
         metadata = metadata_url(self._base)
         if isinstance(head, Refused):
             return replies.Manner(resource_metadata=metadata)
-        route = self._routes.find(head.host, head.path)
+        route = self._entrance.route_of(head.host, head.path)
         return replies.Manner(
             connector=route.upstream.connector if route else "generic",
             resource_metadata=metadata,
@@ -310,21 +265,3 @@ def require_c_parser(parser: object) -> None:
             Reason.INTERNAL,
             "aiohttp runs without its C extension. Install a wheel of it, and unset AIOHTTP_NO_EXTENSIONS.",
         )
-
-
-def _bearer(head: Head) -> BearerText | None:
-    bearer = read_bearer(head.fields)
-    if isinstance(bearer, Refused):
-        raise TurnedAway(bearer)
-    return bearer
-
-
-def _idempotency_key(head: Head) -> str | None:
-    # botocore's invocation id is the same for all its tries of one call, which is what an idempotency key says.
-    key = head.fields.get("idempotency-key") or head.fields.get("amz-sdk-invocation-id")
-    if not key:
-        return None
-    if not _KEY.fullmatch(key):
-        detail = "The idempotency key is longer than 255 characters, or contains spaces. Send a shorter one."
-        raise TurnedAway(Refused(reason=Reason.MALFORMED, detail=detail))
-    return key

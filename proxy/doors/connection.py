@@ -93,6 +93,16 @@ class Connection(web_protocol.RequestHandler):
             self._gone.set_result(None)
         super().connection_lost(exc)
 
+    @property
+    def address(self) -> str:
+        """The address at the other end of the socket."""
+        peername = self.peername
+        return str(peername[0]) if isinstance(peername, tuple) else ""
+
+    def connected(self) -> bool:
+        """Whether the client is still there."""
+        return self.transport is not None
+
     @contextmanager
     def leaving(self, tell: Callable[[], None]) -> Iterator[None]:
         """While the block lasts, `tell` is called once when the client leaves; soon, if it has left already."""

@@ -1,0 +1,146 @@
+"""What a well-formed head asks for at the agents' door: which upstream's call it is, or something of our own.
+
+Decides by settings alone: host names, routes, which headers travel on. Pure, so that whoever reads a call, at once or
+as it comes, reads the same one. Who calls and whether the call may go on is the gate's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from config.settings import Settings
+from policy.call import CallId, Target
+from policy.reasons import Reason
+from policy.verdict import Refused
+from proxy.doors.addresses import host_name, is_own_host, own_hosts, peer_address
+from proxy.doors.arrival import Arrival, BearerText
+from proxy.doors.bearer import read_bearer
+from proxy.doors.hygiene import Head
+from proxy.doors.metadata import WELL_KNOWN
+from proxy.doors.patience import read_patience
+from proxy.doors.words import read_words
+from proxy.errors import CallerFault
+from proxy.upstream.forward import travelling
+from proxy.upstream.routes import Route, Routes
+
+_STATUS_PATH = re.compile(r"/v1/calls/(call_[0-9A-Za-z]{26})")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class TurnedAway(CallerFault):
+    """The door takes no such call."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.reason, refused.detail)
+
+
+class Client(Protocol):
+    """Whoever waits for the answer."""
+
+    def connected(self) -> bool:
+        """Whether it is still there."""
+        ...
+
+    def leaving(self, tell: Callable[[], None]) -> AbstractContextManager[None]:
+        """While the block lasts, `tell` is called once when the client leaves; soon, if it has left already."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A call for one upstream, as far as its head tells."""
+
+    head: Head
+    route: Route
+    bearer: BearerText | None
+    idempotency_key: str | None
+
+
+class Entrance:
+    """Reads heads by the settings."""
+
+    def __init__(self, settings: Settings, *, routes: Routes) -> None:
+        self._routes = routes
+        self._trusted = settings.agents.trusted_proxies
+        self._hosts = own_hosts(settings)
+        self._upstream_hosts = frozenset(host_name(up.host.lower()) for up in settings.upstreams if up.host)
+
+    def peer(self, address: str, head: Head | Refused) -> str:
+        """Where a call came from: the socket's address, or what a trusted proxy says."""
+        forwarded = "" if isinstance(head, Refused) else head.fields.get("x-forwarded-for", "")
+        return peer_address(address, forwarded=forwarded, trusted=self._trusted)
+
+    def check_host(self, head: Head) -> None:
+        """Nothing for a host of ours. Raises TurnedAway for any other."""
+        if not is_own_host(head.host, hosts=self._hosts):
+            detail = "No such host is served here. Use the base URL of this gate, or add the name to agents.hosts."
+            raise TurnedAway(Refused(reason=Reason.UNKNOWN_HOST, detail=detail))
+
+    def status_of(self, head: Head) -> CallId | None:
+        """The call whose status is asked for."""
+        asked = _STATUS_PATH.fullmatch(head.path) if self._has_own_paths(head) else None
+        return CallId(asked[1]) if asked else None
+
+    def metadata_path(self, head: Head) -> str | None:
+        """The path whose protected-resource metadata is asked for (RFC 9728 section 3.1), well-known part included."""
+        known = head.path == WELL_KNOWN or head.path.startswith(f"{WELL_KNOWN}/")
+        return head.path if known and self._has_own_paths(head) else None
+
+    def route_of(self, host: str, path: str) -> Route | None:
+        """The upstream that a host and a raw path lead to."""
+        return self._routes.find(host, path)
+
+    def asked(self, head: Head) -> Asked:
+        """What is asked of which upstream. Raises TurnedAway."""
+        route = self.route_of(head.host, head.path)
+        if route is None:
+            detail = "No upstream has this path. Check the base URL: it ends in the upstream's prefix."
+            raise TurnedAway(Refused(reason=Reason.UNKNOWN_ROUTE, detail=detail))
+        return Asked(head=head, route=route, bearer=bearer(head), idempotency_key=_idempotency_key(head))
+
+    def _has_own_paths(self, head: Head) -> bool:
+        # A host name that belongs to one upstream has that upstream's paths only.
+        return head.method in ("GET", "HEAD") and host_name(head.host) not in self._upstream_hosts
+
+
+def arrival(asked: Asked, body: bytes, *, call_id: CallId, peer: str, received_at: float, client: Client) -> Arrival:
+    """The call as the gate takes it."""
+    head, upstream = asked.head, asked.route.upstream
+    return Arrival(
+        id=call_id,
+        upstream=upstream.name,
+        target=Target(method=head.method, path=asked.route.path, query=head.query),
+        headers=travelling(head.headers, upstream),
+        body=body,
+        bearer=asked.bearer,
+        words=read_words(head.fields),
+        idempotency_key=asked.idempotency_key,
+        patience=read_patience(head.fields, now=received_at),
+        peer=peer,
+        received_at=received_at,
+        connected=client.connected,
+        leaving=client.leaving,
+    )
+
+
+def bearer(head: Head) -> BearerText | None:
+    """The credential that came with it. Raises TurnedAway for more than one, or for what cannot be one."""
+    found = read_bearer(head.fields)
+    if isinstance(found, Refused):
+        raise TurnedAway(found)
+    return found
+
+
+def _idempotency_key(head: Head) -> str | None:
+    # botocore's invocation id is the same for all its tries of one call, which is what an idempotency key says.
+    key = head.fields.get("idempotency-key") or head.fields.get("amz-sdk-invocation-id")
+    if not key:
+        return None
+    if not _KEY.fullmatch(key):
+        detail = "The idempotency key is longer than 255 characters, or contains spaces. Send a shorter one."
+        raise TurnedAway(Refused(reason=Reason.MALFORMED, detail=detail))
+    return key
