@@ -142,6 +142,25 @@ class Ledger:
         self._enqueue(_Waiting(entry=entry, durability=durability, settled=settled))
         return await settled
 
+    def encode(self, record: Record) -> bytes:
+        """The record as `post` takes it: one JSON object in one line, with everything veiled that must be."""
+        return self._redactor.encode(record.members)
+
+    def post(self, json: bytes, *, at: float, settled: Callable[[Outage | None], None] | None) -> None:
+        """Takes what `encode` made, and calls `settled` once it is written (None) or could not be.
+
+        Without `settled` it is a conclusion: queued, kept and tried again. Raises Outage(LEDGER_UNAVAILABLE) when it
+        is not even taken: then `settled` is never called, and nothing may be done that needed it.
+        """
+        durability = Durability.QUEUED if settled is None else Durability.WRITTEN
+        self._admit(durability)
+        waits: asyncio.Future[Position] | None = None
+        if settled is not None:
+            told = settled
+            waits = asyncio.get_running_loop().create_future()
+            waits.add_done_callback(lambda done: told(_fault(done)))
+        self._enqueue(_Waiting(entry=Entry(json=json, at=at), durability=durability, settled=waits))
+
     async def run(self) -> None:
         """Writes, syncs, checkpoints and ships until `close`.
 
@@ -389,6 +408,11 @@ def _refuse(many: Iterable[_Waiting], why: str) -> None:
     for waiting in many:
         if waiting.settled is not None and not waiting.settled.done():
             waiting.settled.set_exception(_outage(why))
+
+
+def _fault(done: asyncio.Future[Position]) -> Outage | None:
+    fault = done.exception()
+    return fault if isinstance(fault, Outage) else None
 
 
 async def _within(wait: Awaitable[object], limit_s: float) -> None:
