@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, assert_never
 
 import httptools
@@ -17,6 +18,8 @@ HEAD_LIMIT_BYTES = 64 * 1024
 """Longest head, interim answers included, and longest stretch of chunk framing or trailers without any body."""
 HEADERS_LIMIT = 200
 """Most header fields of an answer."""
+REMEMBERED_BYTES = 2048
+"""Longer heads are read anew each time."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
@@ -29,20 +32,28 @@ class Malformed(Exception):
     """What came is not one well-formed answer. Its text names the rule, never the bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Head:
-    """Status and header fields of a final answer, names as they came, in order."""
+    """Status and header fields of a final answer, and how its body ends.
+
+    The same head, come again, is the same object as long as it is remembered: what is made of it can be kept by it.
+    """
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
+    """Names as they came, in order."""
+    body: Body
+    length: int
+    """Bytes of a counted body; else 0."""
+    reusable: bool
+    """False when the connection must not carry another call after it."""
 
 
 class AnswerReader:
     """One answer, read as it comes. Feed it, then look at `head`, `pieces` and `done`."""
 
     __slots__ = (
-        "_body", "_buffer", "_fields", "_left", "_parser", "_silent", "_skipped", "_version", "_without_body", "done",
-        "head", "pieces", "reusable",
+        "_buffer", "_left", "_parser", "_silent", "_skipped", "_without_body", "done", "head", "pieces", "reusable",
     )  # fmt: skip
 
     def __init__(self, method: str) -> None:
@@ -54,12 +65,10 @@ class AnswerReader:
         self.reusable = True
         """False when the connection must not carry another call."""
         self._without_body = method == "HEAD"
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._parser: httptools.HttpResponseParser | None = None
+        """Of a chunked body."""
         self._buffer = b""
         self._skipped = 0
-        self._version = b"1"
-        self._body: Body = "none"
         self._left = 0
         self._silent = 0
 
@@ -67,11 +76,11 @@ class AnswerReader:
         """Take what came. Raises Malformed; what was read before that stays readable."""
         rest = self._read_head(arrived) if self.head is None else arrived
         if rest and self.head is not None:
-            self._read_body(rest)
+            self._read_body(self.head, rest)
 
     def close(self) -> bool:
         """True when the answer is whole now that the upstream has closed its side."""
-        if self.head is not None and self._body == "until-close":
+        if self.head is not None and self.head.body == "until-close":
             self.done = True
         return self.done
 
@@ -95,69 +104,25 @@ class AnswerReader:
             raise Malformed("a line of the head does not end in CRLF")
         self._buffer = partial
 
-    def _take_head(self, head: bytes) -> None:
-        if self._skipped + len(head) > HEAD_LIMIT_BYTES:
+    def _take_head(self, raw: bytes) -> None:
+        if self._skipped + len(raw) > HEAD_LIMIT_BYTES:
             raise Malformed("the head is too long")
-        line = _STATUS_LINE.match(head)
-        if line is None:
-            raise Malformed("the status line is not that of HTTP/1.0 or HTTP/1.1")
-        self._version, status = line[1], int(line[2])
-        if status == 101:
-            # RFC 9110 section 15.2.2: only to an Upgrade that we sent, and we send none.
-            raise Malformed("it switched protocols unasked")
-        self._parse(head)
-        if status < 200:
-            self._skipped += len(head)
-            self._fields = []
+        read = _known_head if len(raw) <= REMEMBERED_BYTES else _read_head
+        head = read(raw, self._without_body)
+        if head is None:
+            self._skipped += len(raw)
             return
-        self._frame(status)
-        self.head = Head(status=status, headers=tuple(self._fields))
+        self.head, self.reusable, self._left = head, head.reusable, head.length
+        if head.body == "chunked":
+            self._parser = httptools.HttpResponseParser(self)
+            self._parser.feed_data(raw)
+        self.done = head.body == "none" or (head.body == "counted" and head.length == 0)
 
-    def _parse(self, raw: bytes) -> None:
-        parser = self._parser
-        if parser is None:
-            raise Malformed("there is more of it after its end")
-        try:
-            parser.feed_data(raw)
-        except httptools.HttpParserError as exc:
-            raise Malformed(f"its syntax is wrong: {exc}") from exc
-        if len(self._fields) > HEADERS_LIMIT:
-            raise Malformed("it has too many header fields")
-
-    def _frame(self, status: int) -> None:
-        framing = [(name.lower(), value) for name, value in self._fields if name.lower() in _FRAMING]
-        lengths = [value for name, value in framing if name == b"content-length"]
-        codings = [value.lower() for name, value in framing if name == b"transfer-encoding"]
-        closing = any(name == b"connection" and b"close" in _members(value) for name, value in framing)
-        length = self._checked_length(lengths, codings)
-        self.reusable = self._version == b"1" and not closing
-        if self._without_body or status in (204, 304):
-            # A 204 that announces a body may yet send one (RFC 9112 section 6.3 rule 1): nothing is read after it.
-            self.reusable = self.reusable and not (status == 204 and (codings or length))
-            self._finish()
-        elif codings:
-            self._body = "chunked"
-        elif length is not None:
-            self._body, self._left = "counted", length
-            self._parser = None
-            self.done = length == 0
-        elif self.reusable:
-            raise Malformed("it does not say where its body ends")
-        else:
-            self._body, self._parser = "until-close", None
-
-    def _checked_length(self, lengths: list[bytes], codings: list[bytes]) -> int | None:
-        if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
-            raise Malformed("its Content-Length is not one number")
-        if codings and (codings != [b"chunked"] or lengths or self._version == b"0"):
-            raise Malformed("its Transfer-Encoding is not simply chunked")
-        return int(lengths[0]) if lengths else None
-
-    def _read_body(self, raw: bytes) -> None:
+    def _read_body(self, head: Head, raw: bytes) -> None:
         if self.done:
             self.reusable = False
             return
-        match self._body:
+        match head.body:
             case "counted":
                 self._count(raw)
             case "chunked":
@@ -167,7 +132,7 @@ class AnswerReader:
             case "none":
                 self.reusable = False
             case _:
-                assert_never(self._body)
+                assert_never(head.body)
 
     def _count(self, raw: bytes) -> None:
         if len(raw) > self._left:
@@ -180,11 +145,13 @@ class AnswerReader:
 
     def _unchunk(self, raw: bytes) -> None:
         before = len(self.pieces)
+        if self._parser is None:
+            raise Malformed("there is more of it after its end")
         try:
-            self._parse(raw)
-        except Malformed:
+            self._parser.feed_data(raw)
+        except httptools.HttpParserError as exc:
             if not self.done:
-                raise
+                raise _wrong_syntax(exc) from exc
             self.reusable = False  # The answer is whole; what follows it is not one.
         # llhttp gathers a trailer until it ends, and skips chunk extensions of any length.
         self._silent = 0 if len(self.pieces) > before else self._silent + len(raw)
@@ -197,17 +164,13 @@ class AnswerReader:
         self.done = True
         self._parser = None  # It holds our methods: a ring that only the collector would free.
 
-    # What llhttp calls.
+    # What llhttp calls. It reads the head once more, for the sake of the chunks, and no field of it, or of a trailer
+    # (RFC 9110 section 6.5.1), is looked at.
 
     def on_message_begin(self) -> None:
         """Another answer begins: after the end of this one, it is nobody's."""
         if self.done:
             self.reusable = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head. Trailers come here too, after the head, and are dropped (RFC 9110 section 6.5.1)."""
-        if self.head is None:
-            self._fields.append((name, value))
 
     def on_body(self, piece: bytes) -> None:
         """The inside of a chunk; of this answer, unless llhttp has gone on to read a second one."""
@@ -215,9 +178,82 @@ class AnswerReader:
             self.pieces.append(piece)
 
     def on_message_complete(self) -> None:
-        """The last chunk was read, or an interim head."""
-        if self._body == "chunked":
-            self.done = True
+        """The last chunk was read."""
+        self.done = True
+
+
+class _Fields:
+    """What llhttp finds in a head."""
+
+    __slots__ = ("found",)
+
+    def __init__(self) -> None:
+        self.found: list[tuple[bytes, bytes]] = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.found.append((name, value))
+
+
+def _read_head(raw: bytes, without_body: bool) -> Head | None:
+    """A whole head; None for an interim one (RFC 9110 section 15.2). Raises Malformed."""
+    line = _STATUS_LINE.match(raw)
+    if line is None:
+        raise Malformed("the status line is not that of HTTP/1.0 or HTTP/1.1")
+    status = int(line[2])
+    if status == 101:
+        # RFC 9110 section 15.2.2: only to an Upgrade that we sent, and we send none.
+        raise Malformed("it switched protocols unasked")
+    fields = _fields(raw)
+    return None if status < 200 else _framed(status, fields, persistent=line[1] == b"1", without_body=without_body)
+
+
+# An upstream says much the same from call to call: of most heads only the date changes, once a second.
+_known_head = lru_cache(maxsize=512)(_read_head)
+
+
+def _fields(raw: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    fields = _Fields()
+    try:
+        httptools.HttpResponseParser(fields).feed_data(raw)
+    except httptools.HttpParserError as exc:
+        raise _wrong_syntax(exc) from exc
+    if len(fields.found) > HEADERS_LIMIT:
+        raise Malformed("it has too many header fields")
+    return tuple(fields.found)
+
+
+def _framed(status: int, fields: tuple[tuple[bytes, bytes], ...], *, persistent: bool, without_body: bool) -> Head:
+    framing = [(name.lower(), value) for name, value in fields if name.lower() in _FRAMING]
+    lengths = [value for name, value in framing if name == b"content-length"]
+    codings = [value.lower() for name, value in framing if name == b"transfer-encoding"]
+    closing = any(name == b"connection" and b"close" in _members(value) for name, value in framing)
+    length = _checked_length(lengths, codings, persistent=persistent)
+    reusable = persistent and not closing
+    body: Body = "until-close"
+    if without_body or status in (204, 304):
+        # A 204 that announces a body may yet send one (RFC 9112 section 6.3 rule 1): nothing is read after it.
+        reusable = reusable and not (status == 204 and (codings or length))
+        body = "none"
+    elif codings:
+        body = "chunked"
+    elif length is not None:
+        body = "counted"
+    elif reusable:
+        raise Malformed("it does not say where its body ends")
+    counted = length if body == "counted" and length else 0
+    return Head(status=status, headers=fields, body=body, length=counted, reusable=reusable)
+
+
+def _checked_length(lengths: list[bytes], codings: list[bytes], *, persistent: bool) -> int | None:
+    if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
+        raise Malformed("its Content-Length is not one number")
+    if codings and (codings != [b"chunked"] or lengths or not persistent):
+        raise Malformed("its Transfer-Encoding is not simply chunked")
+    return int(lengths[0]) if lengths else None
+
+
+def _wrong_syntax(exc: httptools.HttpParserError) -> Malformed:
+    return Malformed(f"its syntax is wrong: {exc}")
 
 
 def _members(value: bytes) -> list[bytes]:
