@@ -97,26 +97,43 @@ class Inflow:
 class Response:
     """An upstream's answer: the head, and the body as it comes."""
 
-    __slots__ = ("_inflow", "headers", "status")
+    __slots__ = ("_inflow", "head", "headers", "status", "whole")
 
-    def __init__(self, head: Head, inflow: Inflow) -> None:
+    def __init__(self, head: Head, *, whole: bytes | None = None, inflow: Inflow | None = None) -> None:
+        self.head = head
         self.status = head.status
         self.headers = head.headers
         """As they came, hop-by-hop fields included; trailers are not kept."""
+        self.whole = whole
+        """The body, where all of it came together with the head; else None, and `chunks` has it."""
         self._inflow = inflow
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body, once. Raises BrokeOff where it is cut; closing early closes the connection."""
+        inflow = self._inflow
+        if inflow is None:
+            if self.whole:
+                yield self.whole
+            return
         try:
-            while (piece := await self._inflow.pull()) is not None:
+            while (piece := await inflow.pull()) is not None:
                 yield piece
         finally:
+            inflow.leave()
+
+    def leave(self) -> None:
+        """Nobody reads the body."""
+        if self._inflow is not None:
             self._inflow.leave()
 
     def __del__(self) -> None:
         # A generator that was never begun runs no `finally`: an answer that nobody read gives up its connection here.
-        if not self._inflow.ended:
+        if self._inflow is not None and not self._inflow.ended:
             self._inflow.drop()
+
+
+Told = Callable[[Response | BrokeOff], None]
+"""Is told what came of a call, once: the answer as soon as its head is there, or the fault. Must not raise."""
 
 
 class Connection(asyncio.Protocol):
@@ -131,7 +148,7 @@ class Connection(asyncio.Protocol):
         self._poll = select.poll()
         self._reader: AnswerReader | None = None
         self._inflow: Inflow | None = None
-        self._head: asyncio.Future[Head] | None = None
+        self._told: Told | None = None
         self._began = 0.0
         self._paused = False
         self._eof = False
@@ -144,30 +161,35 @@ class Connection(asyncio.Protocol):
         # The poll sees a close, or stray bytes, that the loop has not read yet.
         return not (self.gone or self._eof or self._transport.is_closing() or self._poll.poll(0))
 
+    def begin(self, wire: bytes, method: str, told: Told) -> None:
+        """Writes the call, once. From here on it counts as sent."""
+        self._reader = AnswerReader(method)
+        self._told = told
+        self._began = self._terms.now()
+        self._transport.write(wire)
+
     async def converse(self, wire: bytes, method: str) -> Response:
         """The answer to the call, as soon as its head is there. From here on the call counts as sent.
 
         Raises BrokeOff. Being cancelled closes the connection.
         """
-        self._reader = AnswerReader(method)
-        self._inflow = inflow = Inflow(self)
-        self._head = head = asyncio.get_running_loop().create_future()
-        self._began = self._terms.now()
-        self._transport.write(wire)
+        answer: asyncio.Future[Response | BrokeOff] = asyncio.get_running_loop().create_future()
+        self.begin(wire, method, lambda said: None if answer.cancelled() else answer.set_result(said))
         try:
-            return Response(await head, inflow)
+            said = await answer
         except asyncio.CancelledError:
-            if not head.cancelled():
-                head.exception()  # Retrieved, lest asyncio complain that nobody did.
-            inflow.leave()
+            self._forsake(answer)
             raise
+        if isinstance(said, BrokeOff):
+            raise said
+        return said
 
     def check(self, now: float) -> None:
         """Break off what has taken too long."""
-        if self._head is None:
+        if self._reader is None:
             return
         waited = now - self._began
-        if not self._head.done() and waited > self._terms.first_byte_s:
+        if self._told is not None and waited > self._terms.first_byte_s:
             self._break_off("did not answer in time")
         elif waited > self._terms.total_s:
             self._break_off("did not finish its answer in time")
@@ -197,20 +219,23 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Something came: of the answer, or stray."""
-        reader, inflow, head = self._reader, self._inflow, self._head
-        if reader is None or inflow is None or head is None:
+        reader = self._reader
+        if reader is None:
             self.abort()
             return
         try:
             reader.feed(data)
         except Malformed as fault:
-            self._pass_on(reader, inflow, head)
+            self._pass_on(reader)
             self._break_off(f"answered with something that is not one HTTP answer: {fault}", Reason.UPSTREAM_MALFORMED)
             return
-        self._pass_on(reader, inflow, head)
+        if reader.done and self._inflow is None and reader.head is not None:
+            self._deliver(reader, reader.head)
+            return
+        self._pass_on(reader)
         if reader.done:
-            self._finish(reader, inflow)
-        elif inflow.waiting_bytes > PAUSE_ABOVE_BYTES and not self._paused:
+            self._finish(reader)
+        elif self._inflow is not None and self._inflow.waiting_bytes > PAUSE_ABOVE_BYTES and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
@@ -221,25 +246,39 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self.gone = True
-        reader, inflow = self._reader, self._inflow
-        if reader is not None and inflow is not None:
+        reader = self._reader
+        if reader is not None:
             if exc is None and self._eof and reader.close():
-                self._finish(reader, inflow)
+                self._finish(reader)
             else:
                 self._break_off("closed the connection before its answer was whole")
         self._lost(self)
 
-    def _pass_on(self, reader: AnswerReader, inflow: Inflow, head: asyncio.Future[Head]) -> None:
-        if reader.head is not None and not head.done():
-            head.set_result(reader.head)
-        if reader.pieces and not inflow.ended:
-            inflow.push(reader.pieces)
+    def _deliver(self, reader: AnswerReader, head: Head) -> None:
+        """Tell of an answer that came whole."""
+        whole = reader.pieces[0] if len(reader.pieces) == 1 else b"".join(reader.pieces)
+        told, self._told = self._told, None
+        if told is not None:
+            told(Response(head, whole=whole))
+        self._finish(reader)
+
+    def _pass_on(self, reader: AnswerReader) -> None:
+        """Tell of the head, once it is there, and hand over what came of the body."""
+        told, head = self._told, reader.head
+        if told is not None and head is not None:
+            self._told = None
+            self._inflow = Inflow(self)
+            told(Response(head, inflow=self._inflow))
+        if reader.pieces and self._inflow is not None and not self._inflow.ended:
+            self._inflow.push(reader.pieces)
         reader.pieces = []
 
-    def _finish(self, reader: AnswerReader, inflow: Inflow) -> None:
-        self._reader = self._inflow = self._head = None
-        inflow.end()
-        self.resume()
+    def _finish(self, reader: AnswerReader) -> None:
+        inflow = self._inflow
+        self._reader = self._inflow = self._told = None
+        if inflow is not None:
+            inflow.end()
+            self.resume()
         # An answer that came before the call was written out leaves the rest of the call in the way of the next.
         open_still = not (self.gone or self._eof or self._transport.is_closing())
         if reader.reusable and open_still and self._transport.get_write_buffer_size() == 0:
@@ -249,12 +288,20 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def _break_off(self, what: str, reason: Reason = Reason.UPSTREAM_BROKE_OFF) -> None:
-        inflow, head = self._inflow, self._head
-        self._reader = self._inflow = self._head = None
-        detail = f"Upstream '{self._terms.upstream}' {what}. The call was sent; what became of it is not known."
-        if head is not None and inflow is not None and not inflow.ended:
-            fault = BrokeOff(reason, detail)
-            if not head.done():
-                head.set_exception(fault)
+        inflow, told = self._inflow, self._told
+        self._reader = self._inflow = self._told = None
+        fault = BrokeOff(
+            reason, f"Upstream '{self._terms.upstream}' {what}. The call was sent; what became of it is not known."
+        )
+        if told is not None:
+            told(fault)
+        elif inflow is not None and not inflow.ended:
             inflow.end(fault)
         self.abort()
+
+    def _forsake(self, answer: asyncio.Future[Response | BrokeOff]) -> None:
+        """Nobody waits for the answer any more."""
+        if answer.cancelled():
+            self.abort()
+        elif isinstance(said := answer.result(), Response):
+            said.leave()
