@@ -92,6 +92,9 @@ def _approvers(settings: Settings) -> Iterator[Broken]:
     if urlsplit(door.public_url).path not in ("", "/"):
         yield Broken(path="approvers.public_url", message="is an origin: scheme, host and port, without a path")
     yield from _encrypted(settings, "approvers.public_url", door.public_url)
+    if door.tls is not None and not door.public_url.startswith("https://"):
+        # Clicks name the origin that they come from, which is then never this one.
+        yield Broken(path="approvers.public_url", message="must be https:// where approvers.tls is set")
     for key, names in (("auditors", door.auditors), ("operators", door.operators)):
         for index, name in enumerate(names):
             if name not in settings.groups:

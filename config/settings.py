@@ -65,6 +65,15 @@ class Algorithm(StrEnum):
     EDDSA = "EdDSA"
 
 
+class Tls(Section):
+    """TLS on a door, 1.2 or later, HTTP/1.1. Replaced files are shown from the next handshake on, without a restart."""
+
+    certificate: Path
+    """The certificate, PEM, with the rest of its chain behind it."""
+    key: Path
+    """Its private key, PEM, not encrypted."""
+
+
 class AgentsDoor(Section):
     """Where agents call."""
 
@@ -76,6 +85,8 @@ class AgentsDoor(Section):
     """The base URL that agents see; used in status links and protected-resource metadata."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks (CIDR) whose X-Forwarded-For names the agent's address."""
+    tls: Tls | None = None
+    """TLS on this door. Absent: plain HTTP, for a proxy in front that ends TLS."""
 
 
 class SignIn(Section):
@@ -106,6 +117,8 @@ class ApproversDoor(Section):
     """Groups whose members may read the ledger."""
     operators: tuple[Name, ...] = ()
     """Groups whose members may use the deny list."""
+    tls: Tls | None = None
+    """TLS on this door. Absent: plain HTTP, for a proxy in front that ends TLS."""
 
 
 class OperatorsDoor(Section):
@@ -113,6 +126,8 @@ class OperatorsDoor(Section):
 
     listen: Address = "127.0.0.1:8402"
     """Address of the operators' listener."""
+    tls: Tls | None = None
+    """TLS on this door. Absent: plain HTTP."""
 
 
 class Claims(Section):

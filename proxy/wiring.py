@@ -32,10 +32,12 @@ from proxy.audit.ledger import Ledger
 from proxy.audit.redact import Redactor
 from proxy.console.pages import Console
 from proxy.desk import Desk
+from proxy.doors.addresses import base_url
 from proxy.doors.agents import AgentsDoor
 from proxy.doors.api import Api
 from proxy.doors.approvers import ApproversDoor
 from proxy.doors.operators import OperatorsDoor
+from proxy.doors.tls import serving
 from proxy.errors import OperatorFault, Outage
 from proxy.gate import Gate
 from proxy.holds.connection import StoreConnection, connect
@@ -290,7 +292,8 @@ class _Assembly:
         await _opened(self.agents, f"{settings.agents.listen} (agents.listen)")
 
     def _status_url(self, call: CallId) -> str:
-        base = self.settings.agents.public_url or _url(self.agents.address)
+        agents = self.settings.agents
+        base = agents.public_url or base_url(self.agents.address, tls=agents.tls)
         return f"{base.rstrip('/')}/v1/calls/{call}"
 
     def _approvers(self) -> ApproversDoor:
@@ -304,7 +307,8 @@ class _Assembly:
         )
         pages = self._console(settings.sign_in) if settings.sign_in else None
         host, port = _address(settings.listen)
-        return ApproversDoor(host=host, port=port, public_url=settings.public_url, api=api, pages=pages)
+        tls = serving(settings.tls)
+        return ApproversDoor(host=host, port=port, public_url=settings.public_url, api=api, pages=pages, tls=tls)
 
     def _console(self, sign_in: SignIn) -> Console:
         public_url = self.settings.approvers.public_url.rstrip("/")
@@ -326,9 +330,11 @@ class _Assembly:
         )
 
     def _operators(self) -> OperatorsDoor:
-        host, port = _address(self.settings.operators.listen)
+        settings = self.settings.operators
+        host, port = _address(settings.listen)
         checks = {"store": self.connection.ping, "ledger": self._ledger_ready}
-        return OperatorsDoor(host=host, port=port, meters=self.meters, checks=checks, facts=self._facts)
+        tls = serving(settings.tls)
+        return OperatorsDoor(host=host, port=port, meters=self.meters, checks=checks, facts=self._facts, tls=tls)
 
     async def _ledger_ready(self) -> None:
         if not self.ledger.ready:
@@ -347,9 +353,9 @@ class _Assembly:
         """What whoever started the system may use of it."""
         return Running(
             settings=self.settings,
-            agents_url=_url(self.agents.address),
-            approvers_url=_url(self.approvers.address),
-            operators_url=_url(self.operators.address),
+            agents_url=base_url(self.agents.address, tls=self.settings.agents.tls),
+            approvers_url=base_url(self.approvers.address, tls=self.settings.approvers.tls),
+            operators_url=base_url(self.operators.address, tls=self.settings.operators.tls),
             agent_keys=self.agent_keys,
             reload=self.reload,
             store=self.store,
@@ -392,8 +398,3 @@ async def _opened(door: OperatorsDoor | ApproversDoor | AgentsDoor, where: str) 
 def _address(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def _url(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

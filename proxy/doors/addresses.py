@@ -1,4 +1,4 @@
-"""Which Host names are ours, and from which address a call came.
+"""Which Host names are ours, where a listener is found, and from which address a call came.
 
 A Host chooses among what is configured; it never names where a call is sent (threats.md F7).
 """
@@ -9,7 +9,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from config.settings import Settings
+from config.settings import Settings, Tls
 
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _PORT = re.compile(r":[0-9]{1,5}$")
@@ -35,6 +35,13 @@ def own_hosts(settings: Settings) -> frozenset[str]:
 def is_own_host(host: str, *, hosts: frozenset[str]) -> bool:
     """Whether a lower-case Host is well formed and among ours."""
     return bool(_HOST.fullmatch(host)) and (host in hosts or host_name(host) in hosts)
+
+
+def base_url(address: tuple[str, int], *, tls: Tls | None) -> str:
+    """The base URL of a listener at this address."""
+    host, port = address
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{'https' if tls else 'http'}://{where}"
 
 
 def peer_address(address: str, *, forwarded: str, trusted: tuple[str, ...]) -> str:

@@ -25,6 +25,7 @@ from policy.call import CallId
 from policy.reasons import Reason
 from policy.verdict import Refused
 from proxy.doors import replies
+from proxy.doors.addresses import base_url
 from proxy.doors.arrival import Answer, Arrival, BearerText, Pending, Refusal, Relay
 from proxy.doors.body import ClientLeft, read_body
 from proxy.doors.connection import Connection, Server
@@ -32,6 +33,7 @@ from proxy.doors.entrance import Entrance, TurnedAway, arrival, bearer
 from proxy.doors.hygiene import Head
 from proxy.doors.metadata import WELL_KNOWN, metadata_url, resource_metadata
 from proxy.doors.patience import read_patience
+from proxy.doors.tls import serving
 from proxy.doors.writing import Recipient, Written, write_relay, write_whole
 from proxy.errors import AssentryError, CallerFault, OperatorFault
 from proxy.upstream.routes import Routes
@@ -104,7 +106,15 @@ class AgentsDoor:
         self._server = Server(self._respond, limits=self._settings.limits)
         host, _, port = self._settings.agents.listen.rpartition(":")
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._server, host.strip("[]"), int(port), backlog=1024)
+        tls = self._settings.agents.tls
+        self._listener = await loop.create_server(
+            self._server,
+            host.strip("[]"),
+            int(port),
+            backlog=1024,
+            ssl=serving(tls),
+            ssl_handshake_timeout=self._settings.limits.header_timeout_s if tls else None,
+        )
         self._bound = self._listener.sockets[0].getsockname()[:2]
 
     async def stop(self, *, within_s: float) -> None:
@@ -254,8 +264,7 @@ class AgentsDoor:
     def _base(self) -> str:
         if self._settings.agents.public_url:
             return self._settings.agents.public_url
-        host, port = self.address
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return base_url(self.address, tls=self._settings.agents.tls)
 
 
 def require_c_parser(parser: object) -> None:

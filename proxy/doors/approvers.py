@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Protocol
@@ -50,12 +51,22 @@ class Pages(Protocol):
 class ApproversDoor:
     """Serves the approvers' API, its description, and whatever is mounted."""
 
-    def __init__(self, *, host: str, port: int, public_url: str, api: Api, pages: Pages | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        public_url: str,
+        api: Api,
+        pages: Pages | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._host = host
         self._port = port
         self._public_url = public_url.rstrip("/")
         self._api = api
         self._pages = pages
+        self._tls = tls
         self._runner: web.AppRunner | None = None
         self._streams: set[asyncio.Task[None]] = set()
 
@@ -79,7 +90,7 @@ class ApproversDoor:
             self._pages.mount(app)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, logger=Discreet(_log))
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
 
     async def stop(self, *, within_s: float = 5) -> None:
         """Stop listening: streams end at once, exchanges within `within_s`."""

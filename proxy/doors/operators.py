@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
@@ -28,13 +29,21 @@ class OperatorsDoor:
     """Serves `/livez`, `/readyz` and `/metrics`."""
 
     def __init__(
-        self, *, host: str, port: int, meters: Meters, checks: Mapping[str, Check], facts: Callable[[], dict[str, str]]
+        self,
+        *,
+        host: str,
+        port: int,
+        meters: Meters,
+        checks: Mapping[str, Check],
+        facts: Callable[[], dict[str, str]],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._meters = meters
         self._checks = checks
         self._facts = facts
+        self._tls = tls
         self._runner: web.AppRunner | None = None
         self.stopping = False
 
@@ -52,7 +61,7 @@ class OperatorsDoor:
         app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None, logger=Discreet(_log))
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
 
     async def stop(self) -> None:
         """Stop listening."""

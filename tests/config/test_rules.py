@@ -93,6 +93,12 @@ def test_a_port_beyond_65535_is_refused():
     assert paths(agents={"listen": "127.0.0.1:65536"}) == ["agents.listen"]
 
 
+def test_people_are_sent_to_https_where_their_door_speaks_tls():
+    tls = {"certificate": "door.pem", "key": "door.key"}
+    assert paths(approvers={"tls": tls}) == ["approvers.public_url"]
+    assert paths(approvers={"tls": tls, "public_url": "https://gate.example"}) == []
+
+
 def test_people_sign_in_at_an_issuer_that_has_people():
     door = {"sign_in": {"issuer": "corp", "client_id": "x"}}
     assert paths(approvers=door) == ["approvers.sign_in.issuer"]

@@ -29,6 +29,12 @@ class Authority:
 
     def server(self, *names: str, days: int = 30) -> ssl.SSLContext:
         """A server's TLS context with a certificate for these names or addresses."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.issue(*names, days=days))
+        return context
+
+    def issue(self, *names: str, days: int = 30) -> tuple[Path, Path]:
+        """A certificate for these names or addresses and its key, in files named after the first; there may be some."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
         signed = (
@@ -40,9 +46,11 @@ class Authority:
         chain, private = self.folder / f"{names[0]}.pem", self.folder / f"{names[0]}.key"
         chain.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
         private.write_bytes(_pem(key))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain, private)
-        return context
+        return chain, private
+
+    def client(self) -> ssl.SSLContext:
+        """A client's TLS context that believes this authority alone."""
+        return ssl.create_default_context(cafile=self.ca_file)
 
 
 def authority(folder: Path) -> Authority:
