@@ -5,9 +5,14 @@ Labels come from closed lists or from the catalogue, never from a caller, so tha
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
 from typing import assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from policy.call import Call
 from policy.electorate import Act
@@ -19,11 +24,40 @@ _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5
 _DECISION_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 86400)
 
 
+class Tally:
+    """Allowed calls of one operation, counted by plain addition: what is told to Prometheus is told when it looks."""
+
+    __slots__ = ("executed", "permitted", "taken")
+
+    def __init__(self) -> None:
+        self.permitted = 0
+        """Calls allowed."""
+        self.executed = 0
+        """Calls answered whole."""
+        self.taken = Taken()
+
+
+class Taken:
+    """How long exchanges took: a count for each bucket of `_LATENCY_S` and one beyond, and the sum in seconds."""
+
+    __slots__ = ("counts", "seconds")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_LATENCY_S) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self.counts[bisect_left(_LATENCY_S, seconds)] += 1
+        self.seconds += seconds
+
+
 class Meters:
     """Counts what happens. Every method is cheap and never fails."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(_Exchanges(self))  # First of all: what was only tallied is counted when it is asked.
         self._calls = Counter(
             "assentry_calls", "Calls judged.", ("upstream", "operation", "verdict", "reason"), registry=self.registry
         )
@@ -33,13 +67,8 @@ class Meters:
         self._outcomes = Counter(
             "assentry_outcomes", "How sent calls ended.", ("upstream", "reason"), registry=self.registry
         )
-        self._exchange = Histogram(
-            "assentry_exchange_seconds",
-            "From the recorded intent to the end of the upstream's answer.",
-            ("upstream",),
-            buckets=_LATENCY_S,
-            registry=self.registry,
-        )
+        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._taken: dict[str, Taken] = {}
         self._opened = Counter("assentry_holds_opened", "Calls held.", ("operation",), registry=self.registry)
         self._held_now = Gauge("assentry_held_now", "Calls waiting for a decision now.", registry=self.registry)
         self._settled = Counter(
@@ -87,7 +116,22 @@ class Meters:
     def concluded(self, call: Call, reason: Reason, took_ms: float) -> None:
         """A sent call came to its end."""
         self._outcomes.labels(call.upstream, reason.value).inc()
-        self._exchange.labels(call.upstream).observe(took_ms / 1000)
+        self._taken.setdefault(call.upstream, Taken()).add(took_ms / 1000)
+
+    def tally(self, call: Call) -> Tally:
+        """Where to add up the allowed calls of this call's operation."""
+        return self._tallies.setdefault((call.upstream, call.operation.name), Tally())
+
+    def exchanges(self) -> Iterator[tuple[str, Taken]]:
+        """How long exchanges took, by upstream. Counts what was tallied until now."""
+        for (upstream, operation), tally in self._tallies.items():
+            self._calls.labels(upstream, operation, "allow", Reason.PERMITTED.value).inc(tally.permitted)
+            self._outcomes.labels(upstream, Reason.EXECUTED.value).inc(tally.executed)
+            taken = self._taken.setdefault(upstream, Taken())
+            taken.counts = [a + b for a, b in zip(taken.counts, tally.taken.counts, strict=True)]
+            taken.seconds += tally.taken.seconds
+            tally.permitted, tally.executed, tally.taken = 0, 0, Taken()
+        yield from self._taken.items()
 
     def held(self, hold: Hold) -> None:
         """A call was held."""
@@ -128,6 +172,24 @@ class Meters:
     def text(self) -> bytes:
         """Everything, in the Prometheus text format."""
         return generate_latest(self.registry)
+
+
+class _Exchanges(Collector):
+    """The histogram of exchanges, in Prometheus' own terms."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily(
+            "assentry_exchange_seconds",
+            "From the recorded intent to the end of the upstream's answer.",
+            labels=("upstream",),
+        )
+        bounds = [*(str(float(bound)) for bound in _LATENCY_S), "+Inf"]
+        for upstream, taken in self._meters.exchanges():
+            family.add_metric((upstream,), list(zip(bounds, accumulate(taken.counts), strict=True)), taken.seconds)
+        yield family
 
 
 def _told(verdict: Verdict) -> tuple[str, Reason]:

@@ -85,10 +85,17 @@ class Credentials:
         """
         if isinstance(upstream.credential, ClientCredential):
             return await self._token(upstream, upstream.credential)
-        written = self._written.get(upstream.name)
-        if written is None:
-            written = self._written[upstream.name] = _write(upstream.name, upstream.credential)
-        return written
+        return self._own(upstream)
+
+    def at_hand(self, upstream: Upstream) -> Attached | None:
+        """What `resolve` would give without waiting; None where it would wait. The same object while it is good.
+
+        Raises OperatorFault as `resolve` does.
+        """
+        if not isinstance(upstream.credential, ClientCredential):
+            return self._own(upstream)
+        purse = self._purses.get(upstream.name)
+        return purse.attached if purse is not None and self._now() < purse.renew_at else None
 
     def forget(self, upstream: str) -> None:
         """Drop the access token of an upstream, because it answered 401. The next call fetches another."""
@@ -98,6 +105,12 @@ class Credentials:
         """Close the connections to token endpoints."""
         for pool in self._endpoints.values():
             await pool.close()
+
+    def _own(self, upstream: Upstream) -> Attached:
+        written = self._written.get(upstream.name)
+        if written is None:
+            written = self._written[upstream.name] = _write(upstream.name, upstream.credential)
+        return written
 
     async def _token(self, upstream: Upstream, client: ClientCredential) -> Attached:
         purse = self._purses.setdefault(upstream.name, _Purse())

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from config.settings import Upstream
 from policy.reasons import Reason
 from proxy.errors import BrokenPromise, BrokeOff, NotSent
-from proxy.upstream.connection import Connection, Response, Terms
+from proxy.upstream.connection import Connection, Response, Terms, Told
 from proxy.upstream.dialing import Dialer, Resolve, resolve
 
-__all__ = ["BrokeOff", "NotSent", "Outgoing", "Response", "UpstreamPool"]
+__all__ = ["BrokeOff", "NotSent", "Outgoing", "Response", "Told", "UpstreamPool"]
 
 IDLE_S = 15.0
 """How long an unused connection is kept: shorter than most servers keep theirs, so that we are the ones to close."""
@@ -108,6 +108,15 @@ class UpstreamPool:
             connection = await self._obtain(fresh=fresh)
         # INVARIANT: between `ready` and this write the loop does not turn, and nothing below here writes again.
         return await connection.converse(wire, outgoing.method)
+
+    def begin(self, wire: bytes, method: str, told: Told) -> bool:
+        """Sends at once, and `told` hears what came of it; False where no connection is idle, and nothing was sent."""
+        connection = None if self._queue else self._take_idle()
+        if connection is None:
+            return False
+        # INVARIANT: as in `send`.
+        connection.begin(wire, method, told)
+        return True
 
     async def close(self) -> None:
         """Close every connection. Calls under way break off, waiting ones are not sent."""

@@ -6,13 +6,13 @@ Whoever calls `send` has already recorded the intent. Nothing here retries, and 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from config.settings import Upstream
 from policy.call import Call
-from proxy.upstream.credentials import Credentials
+from proxy.upstream.credentials import Attached, Credentials
 from proxy.upstream.forward import answer_headers, outgoing
-from proxy.upstream.pool import UpstreamPool
+from proxy.upstream.pool import Response, Told, UpstreamPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,22 @@ class Answered:
     headers: tuple[tuple[str, str], ...]
     chunks: Callable[[], AsyncGenerator[bytes, None]]
     """The body, once. Raises BrokeOff where it is cut; closing it early closes the connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A call with its credential, as bytes: everything but the moment."""
+
+    upstream: Upstream
+    attached: Attached
+    method: str
+    wire: bytes = field(repr=False)
+
+
+def answered(response: Response, attached: Attached) -> Answered:
+    """What an agent may see of a response."""
+    headers = answer_headers(response, attached)
+    return Answered(status=response.status, headers=headers, chunks=response.chunks)
 
 
 class Sender:
@@ -43,8 +59,27 @@ class Sender:
         attached = await self._credentials.resolve(upstream)
         message = outgoing(upstream, call, body, attached)
         response = await self._pools[call.upstream].send(message, fresh=fresh)
-        headers = answer_headers(response, attached)
-        return Answered(status=response.status, headers=headers, chunks=response.chunks)
+        return answered(response, attached)
+
+    def ready(self, call: Call, body: bytes) -> Ready | None:
+        """The call as it would be sent at once; None where a credential has to be fetched first.
+
+        Raises OperatorFault and BrokenPromise as `send` does.
+        """
+        upstream = self._upstreams[call.upstream]
+        attached = self._credentials.at_hand(upstream)
+        if attached is None:
+            return None
+        message = outgoing(upstream, call, body, attached)
+        return Ready(upstream=upstream, attached=attached, method=message.method, wire=message.wire())
+
+    def stands(self, ready: Ready) -> bool:
+        """Whether its credential is still the one to be sent."""
+        return self._credentials.at_hand(ready.upstream) is ready.attached
+
+    def begin(self, ready: Ready, told: Told) -> bool:
+        """Sends it now and tells what came of it; False where that needs waiting, and then nothing was sent."""
+        return self._pools[ready.upstream.name].begin(ready.wire, ready.method, told)
 
     async def close(self) -> None:
         """Close every connection."""
