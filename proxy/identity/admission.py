@@ -9,9 +9,18 @@ from policy.reasons import Reason
 from proxy.doors.arrival import BearerText
 from proxy.errors import IdentityFault
 from proxy.identity.agent_keys import PREFIX, AgentKeys
+from proxy.identity.cache import Believed
 from proxy.identity.denials import Denials
 from proxy.identity.people import People
 from proxy.identity.tokens import TokenVerifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """An agent that was let in a moment ago, and what that rests on."""
+
+    believed: Believed[Principal]
+    epochs: tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +41,23 @@ class Admission:
         if self.denials.shut_out(found):
             raise IdentityFault(Reason.IDENTITY_REVOKED, "This agent, or someone it acts for, has been shut out.")
         return found
+
+    def at_hand(self, bearer: BearerText | None) -> Known | None:
+        """The agent as `agent` would give it without waiting; None where it would wait, or refuse."""
+        if bearer is None:
+            return None
+        found = self.keys.believed(bearer) if bearer.startswith(PREFIX) else self.tokens.believed(bearer)
+        if found is None or not self.denials.fresh or self.denials.shut_out(found.proof):
+            return None
+        return Known(believed=found, epochs=self._epochs)
+
+    def stands(self, known: Known, *, now: float) -> bool:
+        """Whether `at_hand` would say the same now (Unix seconds)."""
+        return known.believed.good(now) and self.denials.fresh and known.epochs == self._epochs
+
+    @property
+    def _epochs(self) -> tuple[int, int, int]:
+        return (self.denials.epoch, self.tokens.epoch, self.keys.epoch)
 
     async def person(self, bearer: BearerText | None) -> Person:
         """The human behind this token, with today's groups. Raises IdentityFault, or Outage."""

@@ -22,6 +22,7 @@ from proxy.doors.arrival import BearerText
 from proxy.errors import IdentityFault
 from proxy.holds.connection import StoreConnection, listed, text
 from proxy.holds.sealing import Sealer
+from proxy.identity.cache import Believed
 
 PREFIX = "ask_"
 """Secret scanners and people recognise a key by it."""
@@ -49,13 +50,6 @@ class AgentKey:
 _KEY = TypeAdapter(AgentKey)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Remembered:
-    principal: Principal
-    since: float
-    until: float
-
-
 class AgentKeys:
     """Issues, verifies and revokes agent keys."""
 
@@ -63,7 +57,9 @@ class AgentKeys:
         self._connection = connection
         self._sealer = sealer
         self._now = now
-        self._remembered: dict[str, _Remembered] = {}
+        self._remembered: dict[str, Believed[Principal]] = {}
+        self.epoch = 0
+        """Grows when this replica revokes a key: what rests on an older proof is void."""
 
     def draft(
         self,
@@ -106,20 +102,25 @@ class AgentKeys:
 
     async def principal(self, bearer: BearerText) -> Principal:
         """Who this key stands for. Raises IdentityFault for a key that is malformed, unknown, revoked or expired."""
-        name, now = hashlib.sha256(bearer.encode()).hexdigest(), self._now()
-        remembered = self._remembered.get(name)
-        # INVARIANT: a clock set back finds nothing; else a revoked key would be believed for the length of the jump.
-        if remembered is not None and remembered.since <= now < min(remembered.until, remembered.principal.expires_at):
-            return remembered.principal
+        if (known := self.believed(bearer)) is not None:
+            return known.proof
+        now = self._now()
         principal = _principal(await self._verified(bearer))
         if len(self._remembered) >= _MOST_REMEMBERED:
             self._remembered.clear()
-        self._remembered[name] = _Remembered(principal=principal, since=now, until=now + REMEMBERED_S)
+        until = min(now + REMEMBERED_S, principal.expires_at)
+        self._remembered[_digest(bearer)] = Believed(principal, now, until)
         return principal
+
+    def believed(self, bearer: BearerText) -> Believed[Principal] | None:
+        """Who a key that was verified a moment ago stands for, without waiting; None: ask `principal`."""
+        remembered = self._remembered.get(_digest(bearer))
+        return remembered if remembered is not None and remembered.good(self._now()) else None
 
     async def revoke(self, key_id: str) -> bool:
         """True when there was such a key; no replica accepts it from `REMEMBERED_S` seconds on."""
         self._remembered.clear()
+        self.epoch += 1
         removed = await self._connection.command("DEL", self._name(key_id))
         await self._connection.command("SREM", self._index, key_id)
         return removed == 1

@@ -19,10 +19,17 @@ BELIEVED_S = 60
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry(Generic[P]):
+class Believed(Generic[P]):
+    """A proof, and between which times (Unix seconds) it is believed without looking again."""
+
     proof: P
     since: float
     until: float
+
+    def good(self, now: float) -> bool:
+        """Whether it is believed now."""
+        # INVARIANT: a clock set back finds nothing, so that no proof outlives its minute or its token by a jump.
+        return self.since <= now < self.until
 
 
 class ProofCache(Generic[P]):
@@ -30,10 +37,15 @@ class ProofCache(Generic[P]):
 
     def __init__(self, *, size: int) -> None:
         self._size = size
-        self._entries: dict[bytes, _Entry[P]] = {}
+        self._entries: dict[bytes, Believed[P]] = {}
 
     def get(self, text: BearerText, *, now: float) -> P | None:
         """The proof made of this very text less than a minute ago and not expired, or None."""
+        found = self.find(text, now=now)
+        return None if found is None else found.proof
+
+    def find(self, text: BearerText, *, now: float) -> Believed[P] | None:
+        """The same, with the time until which it is good."""
         # Only ASCII of limited length was ever put in; anything else is not worth hashing.
         if len(text) > LIMIT_CHARACTERS or not text.isascii():
             return None
@@ -41,9 +53,8 @@ class ProofCache(Generic[P]):
         entry = self._entries.get(key)
         if entry is None:
             return None
-        # INVARIANT: a clock set back finds nothing, so that no proof outlives its minute or its token by a jump.
-        if entry.since <= now < entry.until:
-            return entry.proof
+        if entry.good(now):
+            return entry
         del self._entries[key]
         return None
 
@@ -54,7 +65,7 @@ class ProofCache(Generic[P]):
             return
         while len(self._entries) >= self._size:
             del self._entries[next(iter(self._entries))]
-        self._entries[_key(text)] = _Entry(proof, now, until)
+        self._entries[_key(text)] = Believed(proof, now, until)
 
     def forget(self) -> None:
         """Drops everything: the next call of every token is verified anew."""

@@ -86,9 +86,14 @@ class Denials:
             self.epoch += 1
         self._refreshed_at = self._monotonic()
 
+    @property
+    def fresh(self) -> bool:
+        """Whether our copy is young enough to go by."""
+        return self._monotonic() - self._refreshed_at <= MOST_STALE_S
+
     def shut_out(self, principal: Principal) -> bool:
         """Whether anyone behind this principal is on the list, by our copy. Raises Outage when the copy is too old."""
-        if self._monotonic() - self._refreshed_at > MOST_STALE_S:
+        if not self.fresh:
             raise Outage(Reason.STORE_UNAVAILABLE, "The deny list could not be read lately, so nobody is let in.")
         return bool(self._fields) and any(field in self._fields for field in _fields(principal))
 

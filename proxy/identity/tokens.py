@@ -19,7 +19,7 @@ from policy.principal import Person, Principal
 from policy.reasons import Reason
 from proxy.doors.arrival import BearerText
 from proxy.errors import IdentityFault, OperatorFault
-from proxy.identity.cache import ProofCache
+from proxy.identity.cache import Believed, ProofCache
 from proxy.identity.compact import Unproven, read_compact, refused
 from proxy.identity.issuers import KeySource
 from proxy.identity.jsontext import Json, JsonObject
@@ -54,15 +54,17 @@ class TokenVerifier:
         self._now = now
         self._agents: ProofCache[Principal] = ProofCache(size=cache_size)
         self._people: ProofCache[Person] = ProofCache(size=cache_size)
+        self.epoch = 0
+        """Grows when everything is forgotten: what rests on an older proof is void."""
 
-    def cached_agent(self, text: BearerText) -> Principal | None:
+    def believed(self, text: BearerText) -> Believed[Principal] | None:
         """The agent behind a token verified less than a minute ago, without waiting; None: ask `agent`."""
-        return self._agents.get(text, now=self._now())
+        return self._agents.find(text, now=self._now())
 
     async def agent(self, text: BearerText) -> Principal:
         """The agent that holds this token. Raises IdentityFault, or Outage(ISSUER_UNAVAILABLE)."""
-        if (known := self.cached_agent(text)) is not None:
-            return known
+        if (known := self.believed(text)) is not None:
+            return known.proof
         unproven, issuer = await self._proven(text)
         if self._people_audiences & set(_audiences(unproven.claims)):
             raise IdentityFault(Reason.NOT_AN_AGENT, "The bearer token is a person's; agents have tokens of their own.")
@@ -107,6 +109,7 @@ class TokenVerifier:
         """Drops all remembered proofs: every token is verified anew at its next use."""
         self._agents.forget()
         self._people.forget()
+        self.epoch += 1
 
     async def _proven(self, text: BearerText, *, types: Sequence[str] | None = None) -> tuple[Unproven, Issuer]:
         """The token's parts, once its signature is known to be its issuer's. Its claims are still to be judged.

@@ -55,7 +55,7 @@ async def test_a_token_of_an_independent_issuer_proves_the_agent(provider, verif
     assert isinstance(agent, Principal)
     assert (agent.agent, agent.owner, agent.client) == ("npm:refund-bot", "npm:ann", "refund-bot")
     assert agent.groups == {"bots", "refunds"}
-    assert verifier.cached_agent(text) == agent
+    assert verifier.believed(text).proof == agent
 
 
 @pytest.mark.parametrize("resource", ["https://elsewhere.example.test/", "https://opaque.example.test/"])

@@ -58,6 +58,6 @@ async def refusal(verifier: TokenVerifier, text: str) -> IdentityFault:
     with pytest.raises(IdentityFault) as caught:
         await verifier.agent(BearerText(text))
     fault = caught.value
-    assert verifier.cached_agent(BearerText(text)) is None
+    assert verifier.believed(BearerText(text)) is None
     assert not any(part in str(fault) for part in text.split(".") if len(part) > 6)
     return fault

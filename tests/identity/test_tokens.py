@@ -20,12 +20,12 @@ CLIENT = "console"
 async def test_a_verified_token_is_remembered_for_a_minute(idp, verify, clock):
     verifier = verify(idp.settings())
     text = idp.agent_token(exp=NOW + 300)
-    assert verifier.cached_agent(text) is None
+    assert verifier.believed(text) is None
     found = await verifier.agent(text)
     clock.now += BELIEVED_S - 1
-    assert verifier.cached_agent(text) is found
+    assert verifier.believed(text).proof is found
     clock.now += 1
-    assert verifier.cached_agent(text) is None
+    assert verifier.believed(text) is None
 
 
 async def test_a_token_is_not_remembered_beyond_its_expiry(idp, verify, clock):
@@ -33,7 +33,7 @@ async def test_a_token_is_not_remembered_beyond_its_expiry(idp, verify, clock):
     text = idp.agent_token(exp=NOW + 30)
     await verifier.agent(text)
     clock.now = NOW + 30
-    assert verifier.cached_agent(text) is None
+    assert verifier.believed(text) is None
 
 
 async def test_a_clock_set_back_makes_every_token_be_verified_anew(idp, verify, clock):
@@ -41,7 +41,7 @@ async def test_a_clock_set_back_makes_every_token_be_verified_anew(idp, verify, 
     text = idp.agent_token()
     await verifier.agent(text)
     clock.now -= 1
-    assert verifier.cached_agent(text) is None
+    assert verifier.believed(text) is None
 
 
 async def test_forgetting_makes_every_token_be_verified_anew(idp, verify):
@@ -51,7 +51,7 @@ async def test_forgetting_makes_every_token_be_verified_anew(idp, verify):
     first = await verifier.person(people)
     assert await verifier.person(people) is first
     verifier.forget()
-    assert verifier.cached_agent(agents) is None
+    assert verifier.believed(agents) is None
     assert await verifier.person(people) is not first
 
 
@@ -60,7 +60,7 @@ async def test_remembered_tokens_are_limited_in_number(idp, verify):
     texts = [idp.agent_token(f"bot-{n}") for n in range(3)]
     for text in texts:
         await verifier.agent(text)
-    assert [verifier.cached_agent(text) is not None for text in texts] == [False, True, True]
+    assert [verifier.believed(text) is not None for text in texts] == [False, True, True]
 
 
 def test_what_was_never_a_token_is_not_looked_up():
