@@ -93,12 +93,24 @@ class Gate:
 
     async def _forward(self, call: Call, body: bytes, verdict: Allow) -> Answer:
         await self.ledger.record(record.judged(call, verdict), Durability.WRITTEN)
+        return await self.send(call, body)
+
+    async def send(self, call: Call, body: bytes) -> Answer:
+        """The answer to a call whose intent is on the ledger."""
         started = time.monotonic()
         try:
             answered = await self.sender.send(call, body)
         except AssentryError as fault:
-            await self._conclude(call, fault.reason, started)
-            return _refusal(call, fault.reason, fault.detail)
+            return await self.failed(call, fault, started=started)
+        return self.relay(call, answered, started=started)
+
+    async def failed(self, call: Call, fault: AssentryError, *, started: float) -> Refusal:
+        """The answer where there is none of the upstream's. `started` is of the monotonic clock."""
+        await self._conclude(call, fault.reason, started)
+        return _refusal(call, fault.reason, fault.detail)
+
+    def relay(self, call: Call, answered: Answered, *, started: float) -> Relay:
+        """The upstream's answer on its way to the agent; concluded when it is through. `started`: as above."""
         stream = Ended(
             self._stream(call, answered, started),
             unread=lambda: self._conclude(call, Reason.EXECUTED, started, status=answered.status),
