@@ -25,6 +25,15 @@ _METHOD = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Za-z_]+")
 # RFC 9110 section 5: a token, a colon at once, then visible characters, spaces and tabs between them. obs-fold (a line
 # that begins with white space) has no name and so does not match.
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[\x21-\x7e\x80-\xff][\x20-\x7e\x80-\xff\t]*)?)")
+# What nearly every head is, in one pass: a target without escapes whose segments are neither empty nor end in a dot
+# (`proxy.doors.target` has the whole rule), and fields in ASCII. INVARIANT: it takes no head that the longer way
+# refuses for its form, and reads none otherwise; tests/doors/test_head.py compares the two.
+_USUAL = re.compile(
+    rb"((?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS)) "
+    rb"((?=/)(?:/[A-Za-z0-9\-._~!$&'()*+,=:@]*+(?<![./]))*+/?(?:\?[A-Za-z0-9\-._~!$&'()*+,=:@/?\[\]{}|^]++)?) "
+    rb"HTTP/1\.([01])\r\n"
+    rb"((?:[!#$%&'*+\-.^`|~0-9A-Za-z]++:[\t\x20-\x7e]*+\r\n)*+)\r\n"
+)
 # One digit string, no sign, no leading zero (some readers take it for octal).
 _LENGTH = re.compile(r"0|[1-9][0-9]*")
 
@@ -32,6 +41,8 @@ _ONCE = frozenset({"authorization", "host", "expect", "idempotency-key", "transf
 # RFC 9110 section 7.6.1 lets Connection nominate any field. Nominating one of these would change what the call is.
 # X-Forwarded-For among them: dropped on the word of the agent, a trusted proxy's own address would stand in its place.
 _NEVER_NOMINATED = _ONCE - {"transfer-encoding"} | {"x-forwarded-for"}
+_NOBODY = frozenset[str]()
+_USUALLY_NOMINATED = {option: frozenset({option.lower()}) for option in ("keep-alive", "Keep-Alive", "close")}
 # The request line's fixed parts: the longest method, two spaces, the version.
 _AROUND_TARGET_BYTES = 18
 
@@ -101,6 +112,26 @@ def read_request_line(line: bytes, *, limits: Limits) -> tuple[str, str, int] | 
 
 def read_head(raw: bytes, *, limits: Limits) -> Head | Refused:
     """The parts of a whole head (first line to the empty line), or why it is refused."""
+    usual = _USUAL.fullmatch(raw)
+    return _read_unusual(raw, limits) if usual is None else _read_usual(usual, limits)
+
+
+def _read_usual(usual: re.Match[bytes], limits: Limits) -> Head | Refused:
+    method, target, minor, block = usual.groups()
+    if len(target) > limits.target_bytes:
+        return _target_too_long(limits)
+    headers = []
+    for line in block.decode("ascii").split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        headers.append((name.lower(), value.strip(" \t")))
+    # From the end of the first line on.
+    size = usual.end() - usual.start(4) + 2
+    if len(headers) > limits.headers or size > limits.header_bytes:
+        return _headers_too_large(limits)
+    return _assemble((method.decode("ascii"), target.decode("ascii"), int(minor)), headers, limits)
+
+
+def _read_unusual(raw: bytes, limits: Limits) -> Head | Refused:
     if _has_bare_lf(raw):
         return _malformed("A line of the request head ends without CR. End each with CR LF.")
     first, *lines = raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
@@ -137,32 +168,31 @@ def _read_fields(lines: list[bytes]) -> list[tuple[str, str]] | Refused:
 
 
 def _assemble(line: tuple[str, str, int], headers: list[tuple[str, str]], limits: Limits) -> Head | Refused:
-    fields: dict[str, str] = {}
-    for name, value in headers:
-        if name not in fields:
-            fields[name] = value
-        elif name in _ONCE or name.startswith("content-"):
-            return _malformed("A header that may stand there once, such as Authorization or Content-Type, is repeated.")
-        else:
-            fields[name] = f"{fields[name]}, {value}"
-    nominated = _nominated(fields)
+    fields = dict(headers)
+    if len(fields) < len(headers):
+        joined = _joined(headers)
+        if isinstance(joined, Refused):
+            return joined
+        fields = joined
+    nominated = _nominated(fields["connection"]) if "connection" in fields else _NOBODY
     refused = (
         _refuse_nomination(nominated)
         or _refuse_framing(fields, line[2], limits)
         or _refuse_coding(fields)
-        or _refuse_meeting(fields)
+        or _refuse_meeting(fields, nominated)
     )
     if refused:
         return refused
     method, raw, minor = line
     path, _, query = raw.partition("?")
+    kept = nominated.isdisjoint(fields)
     return Head(
         method=method,
         path=path,
         query=query,
         minor=minor,
-        headers=tuple((name, value) for name, value in headers if name not in nominated),
-        fields={name: value for name, value in fields.items() if name not in nominated},
+        headers=tuple(headers if kept else [(name, value) for name, value in headers if name not in nominated]),
+        fields=fields if kept else {name: value for name, value in fields.items() if name not in nominated},
         host=fields["host"].lower(),
         chunked="transfer-encoding" in fields,
         length=int(fields.get("content-length", "0")),
@@ -171,15 +201,31 @@ def _assemble(line: tuple[str, str, int], headers: list[tuple[str, str]], limits
     )
 
 
-def _nominated(fields: Mapping[str, str]) -> frozenset[str]:
-    return frozenset(option.strip().lower() for option in fields.get("connection", "").split(",") if option.strip())
+def _joined(headers: list[tuple[str, str]]) -> dict[str, str] | Refused:
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        if name not in fields:
+            fields[name] = value
+        elif name in _ONCE or name.startswith("content-"):
+            return _malformed("A header that may stand there once, such as Authorization or Content-Type, is repeated.")
+        else:
+            fields[name] = f"{fields[name]}, {value}"
+    return fields
+
+
+def _nominated(connection: str) -> frozenset[str]:
+    usual = _USUALLY_NOMINATED.get(connection)
+    if usual is not None:
+        return usual
+    return frozenset(option.strip().lower() for option in connection.split(",") if option.strip())
 
 
 def _refuse_nomination(nominated: frozenset[str]) -> Refused | None:
-    if any(name in _NEVER_NOMINATED or name.startswith("content-") for name in nominated):
-        return _malformed(
-            "Connection nominates a header that the call cannot do without. Name hop-by-hop headers only."
-        )
+    for name in nominated:
+        if name in _NEVER_NOMINATED or name.startswith("content-"):
+            return _malformed(
+                "Connection nominates a header that the call cannot do without. Name hop-by-hop headers only."
+            )
     return None
 
 
@@ -214,15 +260,15 @@ def _refuse_coding(fields: Mapping[str, str]) -> Refused | None:
     return None
 
 
-def _refuse_meeting(fields: Mapping[str, str]) -> Refused | None:
+def _refuse_meeting(fields: Mapping[str, str], nominated: frozenset[str]) -> Refused | None:
     if not fields.get("host"):
         return _malformed("There is no Host header. Send one, with the name of this gate.")
-    if "upgrade" in fields or "upgrade" in _nominated(fields):
+    if "upgrade" in fields or "upgrade" in nominated:
         return Refused(
             reason=Reason.UPGRADE_NOT_ALLOWED,
             detail="The connection cannot be upgraded here. Send the call as plain HTTP/1.1, without Upgrade.",
         )
-    if fields.get("expect", "100-continue").lower() != "100-continue":
+    if "expect" in fields and fields["expect"].lower() != "100-continue":
         return Refused(
             reason=Reason.EXPECTATION_FAILED,
             detail="The only expectation met here is 100-continue. Send the call without Expect.",

@@ -28,16 +28,21 @@ _BEARS_S: tuple[tuple[str, float], ...] = (
     ("aiohttp/", 300),
     ("python-httpx/", 5),
 )
+_BEARS = tuple((mark, Patience(wait_s=bears_s)) for mark, bears_s in _BEARS_S)
+_UNKNOWN = Patience()
+_ANNOUNCING = frozenset({"prefer", "x-stainless-read-timeout", "x-stainless-timeout", "amz-sdk-request"})
 _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
 _TTL = re.compile(r"(?:^|;)\s*ttl=([0-9]{8}T[0-9]{6}Z)")
 
 
 def read_patience(fields: Mapping[str, str], *, now: float) -> Patience:
     """What the request headers (names in lower case) say about waiting. `now` in Unix seconds."""
+    if fields.keys().isdisjoint(_ANNOUNCING):
+        return _known(fields.get("user-agent", ""))
     preferences = [part.strip() for part in fields["prefer"].split(",")] if "prefer" in fields else []
     announced = [wait for wait in _announced(fields, preferences, now=now) if math.isfinite(wait) and wait >= 0]
     return Patience(
-        wait_s=min(announced) if announced else _known(fields.get("user-agent", "")),
+        wait_s=min(announced) if announced else _known(fields.get("user-agent", "")).wait_s,
         respond_async=any(part.lower() == "respond-async" for part in preferences),
     )
 
@@ -70,5 +75,8 @@ def _moment(text: str) -> float:
         return math.nan
 
 
-def _known(agent: str) -> float | None:
-    return next((bears for mark, bears in _BEARS_S if mark in agent), None)
+def _known(agent: str) -> Patience:
+    for mark, patience in _BEARS:
+        if mark in agent:
+            return patience
+    return _UNKNOWN

@@ -16,13 +16,14 @@ _LINK = 500
 _LINKS = 8
 _LABEL = 128
 _SILENCE = AgentWords()
+_SPOKEN = frozenset(f"assentry-{what}" for what in ("reason", "evidence", "confidence", "model", "session", "task"))
 # Bidirectional controls are made visible rather than dropped: their presence tells the reviewer something.
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def read_words(fields: Mapping[str, str]) -> AgentWords:
     """The `Assentry-*` request headers (names in lower case)."""
-    if not any(name.startswith("assentry-") for name in fields):
+    if fields.keys().isdisjoint(_SPOKEN):
         return _SILENCE
     return AgentWords(
         reason=_clean(fields.get("assentry-reason"), limit=_REASON),

@@ -72,7 +72,9 @@ class Answer(Protocol):
 
 def travelling(headers: Iterable[tuple[str, str]], upstream: Upstream) -> tuple[tuple[str, str], ...]:
     """The request headers that may reach this upstream: names in lower case, order kept, the rest left behind."""
-    return tuple((name, value) for raw, value in headers if _travels(name := raw.lower(), upstream))
+    return tuple([
+        (name, value) for raw, value in headers if (name := raw.lower()) in TRAVELS or _is_let_through(name, upstream)
+    ])
 
 
 def outgoing(
@@ -122,19 +124,19 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """Methods that say `Content-Length: 0` where there is no body (RFC 9110 section 8.6)."""
 
 
-def _travels(name: str, upstream: Upstream) -> bool:
-    if name in TRAVELS:
-        return True
+def _is_let_through(name: str, upstream: Upstream) -> bool:
+    """Whether the settings let this field travel to this upstream, and may."""
+    if name not in upstream.headers:
+        return False
     if name in NEVER_TRAVELS or name.startswith(_NEVER_BEGINS) or not _NAME.fullmatch(name):
         return False
     # Where our credential goes, the agent's own word is never beside it.
-    ours = upstream.credential.header.lower() if isinstance(upstream.credential, HeaderCredential) else None
-    return name in upstream.headers and name != ours
+    return not (isinstance(upstream.credential, HeaderCredential) and name == upstream.credential.header.lower())
 
 
 def _checked(name: str, value: str, upstream: Upstream) -> tuple[bytes, bytes]:
     # Dropping it here instead would send something else than what was judged and approved.
-    if not _travels(name, upstream) or not _VALUE.fullmatch(value):
+    if not (name in TRAVELS or _is_let_through(name, upstream)) or not _VALUE.fullmatch(value):
         raise BrokenPromise(Reason.INTERNAL, "The call carries a header that may not travel; it was not sent.")
     return name.encode("ascii"), value.encode("ascii")
 
