@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Protocol, assert_never, cast
 from urllib.parse import urlsplit
 
@@ -28,7 +27,7 @@ from proxy.doors import replies
 from proxy.doors.addresses import base_url
 from proxy.doors.arrival import Answer, Arrival, BearerText, Pending, Refusal, Relay
 from proxy.doors.body import ClientLeft, read_body
-from proxy.doors.connection import Connection, Server
+from proxy.doors.connection import AtOnce, Connection, Server, Visit
 from proxy.doors.entrance import Entrance, TurnedAway, arrival, bearer
 from proxy.doors.hygiene import Head
 from proxy.doors.metadata import WELL_KNOWN, metadata_url, resource_metadata
@@ -57,17 +56,6 @@ class Gate(Protocol):
         """Records a refusal that the door itself made."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
-    """One exchange with one client."""
-
-    id: CallId
-    head: Head | Refused
-    connection: Connection
-    payload: StreamReader
-    peer: str
-
-
 class AgentsDoor:
     """The listener that agents call."""
 
@@ -78,20 +66,19 @@ class AgentsDoor:
         *,
         routes: Routes,
         new_call_id: Callable[[], CallId],
+        at_once: AtOnce | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._gate = gate
         self._settings = settings
+        self._at_once = at_once
         self._entrance = Entrance(settings, routes=routes)
         self._new_call_id = new_call_id
         self._now = now
         self._server: Server | None = None
         self._listener: asyncio.Server | None = None
         self._bound: tuple[str, int] | None = None
-        self._running = 0
         self._stopping = False
-        self._quiet = asyncio.Event()
-        self._quiet.set()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -103,7 +90,8 @@ class AgentsDoor:
     async def start(self) -> None:
         """Listens. Raises OSError when it cannot, and OperatorFault when aiohttp lacks its C parser."""
         require_c_parser(http_parser.HttpRequestParser)
-        self._server = Server(self._respond, limits=self._settings.limits)
+        limits = self._settings.limits
+        self._server = Server(self._respond, self._complete, limits=limits, at_once=self._at_once)
         host, _, port = self._settings.agents.listen.rpartition(":")
         loop = asyncio.get_running_loop()
         tls = self._settings.agents.tls
@@ -113,7 +101,7 @@ class AgentsDoor:
             int(port),
             backlog=1024,
             ssl=serving(tls),
-            ssl_handshake_timeout=self._settings.limits.header_timeout_s if tls else None,
+            ssl_handshake_timeout=limits.header_timeout_s if tls else None,
         )
         self._bound = self._listener.sockets[0].getsockname()[:2]
 
@@ -127,36 +115,37 @@ class AgentsDoor:
             cast("Connection", connection).retire()
         try:
             async with asyncio.timeout(within_s):
-                await self._quiet.wait()
+                await self._server.quiet()
         except TimeoutError:
-            log.warning("stopped with %d exchanges unfinished", self._running)
+            log.warning("stopped with %d exchanges unfinished", self._server.running)
         self._server.stop_clock()
         await self._server.shutdown(_UNWIND_S)
 
     async def _respond(self, request: BaseRequest) -> StreamResponse:
         connection = cast("Connection", request.protocol)
         visit = self._visit(connection, request.content)
-        self._running += 1
-        self._quiet.clear()
+        server = cast("Server", self._server)
+        server.running += 1
         try:
-            written = await self._exchange(visit)
+            written = await self._exchange(visit, self._admit(visit))
         finally:
-            self._running -= 1
-            if not self._running:
-                self._quiet.set()
+            server.left()
         if written.keep_alive:
             connection.next_call()
         else:
             await connection.linger()
         return cast("StreamResponse", written)
 
+    async def _complete(self, visit: Visit, answering: Awaitable[Answer]) -> bool:
+        return (await self._exchange(visit, answering)).keep_alive
+
     def _visit(self, connection: Connection, payload: StreamReader) -> Visit:
         peer = self._entrance.peer(connection.address, connection.call)
         return Visit(id=self._new_call_id(), head=connection.call, connection=connection, payload=payload, peer=peer)
 
-    async def _exchange(self, visit: Visit) -> Written:
+    async def _exchange(self, visit: Visit, answering: Awaitable[Answer | replies.Whole]) -> Written:
         try:
-            answer = await self._answer(visit)
+            answer = await self._answer(visit, answering)
             return await self._write(answer, visit)
         except (ClientLeft, ConnectionError):
             log.debug("client of %s left before its answer", visit.id)
@@ -164,9 +153,9 @@ class AgentsDoor:
             log.warning("answer of %s was cut: %s", visit.id, exc.reason)
         return Written(keep_alive=False)
 
-    async def _answer(self, visit: Visit) -> Answer | replies.Whole:
+    async def _answer(self, visit: Visit, answering: Awaitable[Answer | replies.Whole]) -> Answer | replies.Whole:
         try:
-            return await self._admit(visit)
+            return await answering
         except ClientLeft:
             raise
         except AssentryError as exc:

@@ -16,7 +16,8 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 from aiohttp import web_protocol, web_server
 from aiohttp.http_parser import RawRequestMessage
@@ -25,8 +26,10 @@ from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 
 from config.settings import Limits
+from policy.call import CallId
 from policy.reasons import Reason
 from policy.verdict import Refused
+from proxy.doors.arrival import Answer
 from proxy.doors.body import BodyRefused
 from proxy.doors.hygiene import Head
 from proxy.doors.intake import Intake, Opened, Step
@@ -49,10 +52,35 @@ _DISAGREED = Refused(
 Respond = Callable[[BaseRequest], Awaitable[StreamResponse]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One exchange with one client."""
+
+    id: CallId
+    head: Head | Refused
+    connection: Connection
+    payload: StreamReader = EMPTY_PAYLOAD
+    peer: str
+
+
+Complete = Callable[[Visit, Awaitable[Answer]], Awaitable[bool]]
+"""Writes the answer to a visit; whether its connection may carry another call."""
+
+
+class AtOnce(Protocol):
+    """Whoever takes calls that came whole and need no waiting."""
+
+    def take(self, data: bytes, client: Connection) -> bool:
+        """Whether the call is taken. Then `client` is occupied until its answer is written; else nothing happened."""
+        ...
+
+
 class Connection(web_protocol.RequestHandler):
     """Feeds the parser what the intake lets through, and queues a refusal where it lets nothing through."""
 
-    __slots__ = ("_clock", "_gone", "_intake", "_payload", "call")
+    __slots__ = (
+        "_at_once", "_clock", "_gone", "_intake", "_occupied", "_payload", "_retired", "_serving", "address", "call",
+    )  # fmt: skip
 
     def __init__(self, server: Server, *, loop: asyncio.AbstractEventLoop, limits: Limits, clock: HeadClock) -> None:
         # The parser's limits lie above the intake's, so that the intake is the one to refuse.
@@ -68,21 +96,29 @@ class Connection(web_protocol.RequestHandler):
             lingering_time=0,
             auto_decompress=False,
         )
+        self._serving = server
+        self._at_once = server.at_once
+        self._occupied = self._retired = False
         self._clock = clock
         self._intake = Intake(limits=limits)
         self._gone: asyncio.Future[None] = loop.create_future()
         self._payload: StreamReader | None = None
         self.call: Head | Refused = _DISAGREED
         """The call that is to be answered now."""
+        self.address = ""
+        """The address at the other end of the socket."""
 
     @property
     def reusable(self) -> bool:
         """Whether another call may come over this connection."""
-        return not (self._intake.over or self._close or self._force_close or self.transport is None)
+        ending = self._close or self._force_close or self._retired
+        return not (self._intake.over or ending or self.transport is None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts the clock of the first head."""
         super().connection_made(transport)
+        peername = self.peername
+        self.address = str(peername[0]) if isinstance(peername, tuple) else ""
         self._clock.start(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -93,13 +129,7 @@ class Connection(web_protocol.RequestHandler):
             self._gone.set_result(None)
         super().connection_lost(exc)
 
-    @property
-    def address(self) -> str:
-        """The address at the other end of the socket."""
-        peername = self.peername
-        return str(peername[0]) if isinstance(peername, tuple) else ""
-
-    def connected(self) -> bool:
+    def present(self) -> bool:
         """Whether the client is still there."""
         return self.transport is not None
 
@@ -121,10 +151,64 @@ class Connection(web_protocol.RequestHandler):
         if not data:
             super().data_received(b"")
             return
+        if self._at_once is not None and self._free and self._at_once.take(data, self):
+            return
         for step in self._intake.feed(data):
             self._take(step)
         if self._intake.midway_in_head:
             self._clock.start(self)
+
+    @property
+    def _free(self) -> bool:
+        # What the client has not read of the answer before is the ordinary path's to wait for.
+        return self._intake.between_calls and self.reusable and not self.writing_paused
+
+    def occupy(self) -> None:
+        """A call was taken at once: `vacate`, `give_back` or `complete` follows."""
+        self._clock.stop(self)
+        self._intake.occupy()
+        self._occupied = True
+        self._serving.running += 1
+
+    def vacate(self) -> None:
+        """The answer to the call that was taken is written."""
+        self._leave()
+        if self._retired:
+            self.force_close()
+        else:
+            self.next_call()
+
+    def give_back(self, data: bytes) -> None:
+        """The call that was taken goes the ordinary way: nothing has become of it."""
+        self._leave()
+        for step in self._intake.put_back(data):
+            self._take(step)
+
+    async def complete(self, visit: Visit, answering: Awaitable[Answer]) -> None:
+        """Answers a call that was taken at once and has to be waited for."""
+        try:
+            keep_alive = await self._serving.complete(visit, answering)
+        except Exception as exc:  # noqa: BLE001 - as `handle_error`: what failed while its answer was written
+            log.error("connection ended by %s", type(exc).__name__)  # noqa: TRY400 - its text may quote the call
+            self.abort()
+            keep_alive = True
+        if keep_alive:
+            self.vacate()
+            return
+        await self.linger()
+        self._leave()
+        self.force_close()
+
+    def _leave(self) -> None:
+        self._occupied = False
+        self._serving.left()
+        self._next_keepalive_close_time = self._loop.time() + self.keepalive_timeout
+
+    def _process_keepalive(self) -> None:
+        if self._occupied:
+            # The connection is not idle, though aiohttp has nothing to do on it.
+            self._next_keepalive_close_time = self._loop.time() + self.keepalive_timeout
+        super()._process_keepalive()
 
     def next_call(self) -> None:
         """Takes up what came while the call before was being answered."""
@@ -144,7 +228,9 @@ class Connection(web_protocol.RequestHandler):
 
     def retire(self) -> None:
         """Takes no further call: ends at once when idle, else with the answer that is due."""
-        if self._waiter is not None:
+        if self._occupied:
+            self._retired = True
+        elif self._waiter is not None:
             self.force_close()
         else:
             self.close()
@@ -242,12 +328,29 @@ class Connection(web_protocol.RequestHandler):
 
 
 class Server(web_server.Server):
-    """Makes a `Connection` of each socket."""
+    """Makes a `Connection` of each socket, and knows how many calls are being answered."""
 
-    def __init__(self, respond: Respond, *, limits: Limits) -> None:
+    def __init__(self, respond: Respond, complete: Complete, *, limits: Limits, at_once: AtOnce | None = None) -> None:
         super().__init__(respond, handler_cancellation=False)
+        self.complete = complete
+        self.at_once = at_once
+        self.running = 0
+        """Calls being answered."""
         self._limits = limits
         self._clock = HeadClock(timeout_s=limits.header_timeout_s, loop=self._loop)
+        self._quiet: asyncio.Future[None] | None = None
+
+    def left(self) -> None:
+        """One of the running calls is answered."""
+        self.running -= 1
+        if self._quiet is not None and not self.running and not self._quiet.done():
+            self._quiet.set_result(None)
+
+    async def quiet(self) -> None:
+        """Returns when no call is being answered."""
+        if self.running:
+            self._quiet = self._loop.create_future()
+            await self._quiet
 
     def __call__(self) -> Connection:
         """The protocol of one socket."""

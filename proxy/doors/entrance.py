@@ -41,7 +41,7 @@ class TurnedAway(CallerFault):
 class Client(Protocol):
     """Whoever waits for the answer."""
 
-    def connected(self) -> bool:
+    def present(self) -> bool:
         """Whether it is still there."""
         ...
 
@@ -122,7 +122,7 @@ def arrival(asked: Asked, body: bytes, *, call_id: CallId, peer: str, received_a
         patience=read_patience(head.fields, now=received_at),
         peer=peer,
         received_at=received_at,
-        connected=client.connected,
+        connected=client.present,
         leaving=client.leaving,
     )
 

@@ -52,6 +52,11 @@ class Intake:
         return not (self._answering or self._over) and bool(self._held)
 
     @property
+    def between_calls(self) -> bool:
+        """Whether no call is being answered, and nothing of another one is there."""
+        return not (self._answering or self._over or self._held)
+
+    @property
     def over(self) -> bool:
         """Whether nothing more is read from this connection."""
         return self._over
@@ -71,6 +76,17 @@ class Intake:
         """What comes of bytes that were kept back while the call before was being answered."""
         self._answering = False
         yield from self._advance()
+
+    def occupy(self) -> None:
+        """Somebody else has taken the call that came: what comes behind it is kept back until `resume`."""
+        self._answering = True
+
+    def put_back(self, data: bytes) -> Iterator[Step]:
+        """What comes of a call that was taken, and is given back as it came."""
+        self._answering = False
+        if not self._over:
+            self._held[:0] = data
+            yield from self._advance()
 
     def end(self) -> None:
         """Reads nothing more."""

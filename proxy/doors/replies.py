@@ -15,6 +15,7 @@ from http import HTTPStatus
 import orjson
 
 from connectors.apis.shapes import Problem, shape
+from policy.call import CallId
 from policy.fingerprint import short
 from policy.reasons import Reason
 from proxy.doors.arrival import Pending, Refusal, Relay
@@ -163,15 +164,20 @@ def document(members: Mapping[str, object]) -> Whole:
 
 def relayed(relay: Relay) -> tuple[tuple[str, str], ...] | None:
     """The response headers of a relay as they are written, or None where its status is none that ends an exchange."""
-    if not 200 <= relay.status <= 599:
+    shown = passed_on(relay.status, relay.headers, call=relay.call)
+    return (*shown, ("Assentry-Replayed", "true")) if shown and relay.replayed else shown
+
+
+def passed_on(status: int, headers: tuple[tuple[str, str], ...], *, call: CallId) -> tuple[tuple[str, str], ...] | None:
+    """The same of an upstream's response that nothing is known of but this."""
+    if not 200 <= status <= 599:
         return None
     kept = tuple(
         (name, value)
-        for name, value in relay.headers
+        for name, value in headers
         if name.lower() not in _NOT_RELAYED and _NAME.fullmatch(name) and _VALUE.fullmatch(value)
     )
-    replayed = (("Assentry-Replayed", "true"),) if relay.replayed else ()
-    return (*kept, ("Assentry-Call", relay.call), *replayed)
+    return (*kept, ("Assentry-Call", call))
 
 
 def has_body(status: int, *, method: str) -> bool:
