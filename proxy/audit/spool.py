@@ -1,6 +1,7 @@
 """One chain on one disk: appends that happen wholly or not at all, syncs, new files when a file is full.
 
-Blocking, and called from the ledger's threads: one that appends, one that syncs. Whatever the disk refuses becomes an
+Blocking, and called from the ledger's threads: one that appends, one that syncs; only `append_at_once` is called from
+the loop's own. Whatever the disk refuses becomes an
 `Outage`, and the next attempt begins by putting right what the last one left. Who waits for what is `ledger`'s.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +32,12 @@ _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """The two calls that a disk fails with. Given from outside so that a failing disk can be stood in for."""
+    """The calls that a disk fails with, and the time they take. Given from outside: a bad disk can be stood in for."""
 
     write: Callable[[int, memoryview], int] = os.write
     sync: Callable[[int], None] = field(default=getattr(os, "fdatasync", os.fsync))
+    clock: Callable[[], float] = time.monotonic
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,19 @@ class Spool:
         except OSError as exc:
             raise _outage(exc) from exc
 
+    def append_at_once(self, entries: Sequence[Entry]) -> Written | None:
+        """As `append`, by a single write. None, and nothing is done, where more is needed: a new file, or mending."""
+        if self._broken or self._end.place.offset >= self._segment_bytes:
+            return None
+        if not self._appending.acquire(blocking=False):
+            return None
+        try:
+            return self._put(entries)
+        except OSError as exc:
+            raise _outage(exc) from exc
+        finally:
+            self._appending.release()
+
     def sync(self) -> Place:
         """The place up to which every record survives a power cut. Raises Outage."""
         try:
@@ -170,8 +187,8 @@ class Spool:
 
     def _write(self, fd: int, payload: bytes) -> None:
         rest = memoryview(payload)
-        while rest:
-            rest = rest[self._disk.write(fd, rest) :]
+        while (done := self._disk.write(fd, rest)) < len(rest):
+            rest = rest[done:]
 
     def _cut_back(self) -> None:
         try:

@@ -11,7 +11,7 @@ import pytest
 
 from config.settings import Ledger as Settings
 from policy.reasons import Reason
-from proxy.audit.ledger import Durability, Ledger, Position
+from proxy.audit.ledger import Durability, Ledger
 from proxy.audit.record import Record
 from proxy.audit.spool import Disk
 from proxy.errors import OperatorFault, Outage
@@ -26,8 +26,7 @@ def calls(directory: Path, worker: str = "w1") -> list[str]:
 
 async def test_a_written_record_is_in_the_file_when_record_returns(tmp_path: Path) -> None:
     async with running(tmp_path) as ledger:
-        position = await ledger.record(a_record(7), WRITTEN)
-        assert position == Position(chain="w1", seq=1)
+        await ledger.record(a_record(7), WRITTEN)
         assert orjson.loads(lines(tmp_path)[1])["call"] == a_record(7).call_id
 
 
@@ -72,14 +71,13 @@ async def test_many_synced_records_share_syncs(tmp_path: Path) -> None:
 
 async def test_concurrent_records_get_places_in_the_order_in_which_they_came(tmp_path: Path) -> None:
     async with running(tmp_path) as ledger:
-        places = await asyncio.gather(*(ledger.record(a_record(n), WRITTEN) for n in range(1200)))
-    assert [place.seq for place in places] == list(range(1, 1201))
+        await asyncio.gather(*(ledger.record(a_record(n), WRITTEN) for n in range(1200)))
     assert calls(tmp_path) == [a_record(n).call_id for n in range(1200)]
 
 
 async def test_a_queued_record_is_in_the_file_after_close(tmp_path: Path) -> None:
     async with running(tmp_path) as ledger:
-        assert (await ledger.record(a_record(3), QUEUED)).seq is None
+        await ledger.record(a_record(3), QUEUED)
     assert calls(tmp_path) == [a_record(3).call_id]
 
 
