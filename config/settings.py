@@ -87,6 +87,8 @@ class AgentsDoor(Section):
     """Networks (CIDR) whose X-Forwarded-For names the agent's address."""
     tls: Tls | None = None
     """TLS on this door. Absent: plain HTTP, for a proxy in front that ends TLS."""
+    fast_path: bool = True
+    """Take allowed calls that need no waiting at once. Off, every call takes the ordinary path: alike, but slower."""
 
 
 class SignIn(Section):

@@ -36,9 +36,11 @@ from proxy.doors.addresses import base_url
 from proxy.doors.agents import AgentsDoor
 from proxy.doors.api import Api
 from proxy.doors.approvers import ApproversDoor
+from proxy.doors.entrance import Entrance
 from proxy.doors.operators import OperatorsDoor
 from proxy.doors.tls import serving
 from proxy.errors import OperatorFault, Outage
+from proxy.express import Express
 from proxy.gate import Gate
 from proxy.holds.connection import StoreConnection, connect
 from proxy.holds.counters import Counters
@@ -145,12 +147,14 @@ class _Assembly:
         self._closing.push_async_callback(self.connection.close)
         await self.connection.check()
         self.sealer = sealer(self.settings.store, data=self.settings.data)
-        self.store = HoldStore(self.connection, sealer=self.sealer, holds=self.settings.holds)
-        await self.store.rebuild_indexes()
         self.wakeups, self.counters = Wakeups(self.connection), Counters(self.connection)
+        self.store = HoldStore(self.connection, sealer=self.sealer, holds=self.settings.holds, moved=self.wakeups.kept)
+        self._closing.push_async_callback(self.store.close)
+        await self.store.rebuild_indexes()
         self.ledger = self._ledger()
         self._closing.push_async_callback(self.ledger.close)
         self._group.create_task(self.ledger.run(), name="ledger")
+        self._loop("indexes", self.store.run())
         self._loop("wakeups", self.wakeups.run())
         self._loop("gauges", self._gauges())
 
@@ -280,8 +284,9 @@ class _Assembly:
             sample=lambda call: int.from_bytes(hmac.digest(key, call.encode(), "sha256")[:8]) % 10_000,
             always_async=holds.respond_async,
         )
+        routes = Routes(self.settings.upstreams)
         self.agents = AgentsDoor(
-            self.gate, self.settings, routes=Routes(self.settings.upstreams), new_call_id=new_call_id
+            self.gate, self.settings, routes=routes, new_call_id=new_call_id, at_once=self._express(routes)
         )
         self.approvers = self._approvers()
         self.operators = self._operators()
@@ -290,6 +295,17 @@ class _Assembly:
         await _opened(self.operators, f"{settings.operators.listen} (operators.listen)")
         await _opened(self.approvers, f"{settings.approvers.listen} (approvers.listen)")
         await _opened(self.agents, f"{settings.agents.listen} (agents.listen)")
+
+    def _express(self, routes: Routes) -> Express | None:
+        if not self.settings.agents.fast_path:
+            return None
+        return Express(
+            self.gate,
+            entrance=Entrance(self.settings, routes=routes),
+            tasks=self.tasks,
+            limits=self.settings.limits,
+            new_call_id=new_call_id,
+        )
 
     def _status_url(self, call: CallId) -> str:
         agents = self.settings.agents

@@ -52,7 +52,7 @@ async def write_whole(whole: Whole, *, to: Recipient) -> Written:
     keep_alive = to.keep_alive and not whole.close
     headers = (*whole.headers, ("Content-Length", str(len(whole.body))), ("Cache-Control", "no-store"))
     body = whole.body if has_body(whole.status, method=to.method) else b""
-    await _send(_head(whole.status, headers, keep_alive=keep_alive) + body, to=to)
+    await _send(head(whole.status, headers, keep_alive=keep_alive) + body, to=to)
     return Written(keep_alive=keep_alive)
 
 
@@ -80,21 +80,21 @@ async def write_relay(relay: Relay, *, headers: tuple[tuple[str, str], ...], to:
 async def _write_bodiless(relay: Relay, *, headers: tuple[tuple[str, str], ...], to: Recipient) -> Written:
     # RFC 9110 section 8.6: a 204 has no Content-Length; a 304 and an answer to HEAD say what a GET would have had.
     kept = tuple(pair for pair in headers if relay.status != 204 or pair[0].lower() != "content-length")
-    await _send(_head(relay.status, kept, keep_alive=to.keep_alive), to=to)
+    await _send(head(relay.status, kept, keep_alive=to.keep_alive), to=to)
     return Written(keep_alive=to.keep_alive)
 
 
 async def _write_pieces(
     status: int, *, headers: tuple[tuple[str, str], ...], pieces: AsyncGenerator[bytes, None], to: Recipient
 ) -> Written:
-    announced = _announced_length(headers)
+    announced = announced_length(headers)
     chunked = announced is None and to.minor == 1
     keep_alive = to.keep_alive and (chunked or announced is not None)
     if announced is None:
         headers = tuple(pair for pair in headers if pair[0].lower() != "content-length")
     if chunked:
         headers = (*headers, ("Transfer-Encoding", "chunked"))
-    waiting = _head(status, headers, keep_alive=keep_alive)
+    waiting = head(status, headers, keep_alive=keep_alive)
     if announced is None:
         # A stream may be silent for long before its first piece; its head must not wait for that. A body of known
         # length goes out together with its head: one segment for a small response.
@@ -136,13 +136,15 @@ async def _send(data: bytes, *, to: Recipient) -> None:
         raise ConnectionAbortedError from exc
 
 
-def _announced_length(headers: tuple[tuple[str, str], ...]) -> int | None:
+def announced_length(headers: tuple[tuple[str, str], ...]) -> int | None:
+    """Bytes of the body, where the headers say so once."""
     lengths = {value for name, value in headers if name.lower() == "content-length"}
     length = lengths.pop() if len(lengths) == 1 else ""
     return int(length) if length.isascii() and length.isdigit() else None
 
 
-def _head(status: int, headers: tuple[tuple[str, str], ...], *, keep_alive: bool) -> bytes:
+def head(status: int, headers: tuple[tuple[str, str], ...], *, keep_alive: bool) -> bytes:
+    """The head of a response, with the date of now where it has none (RFC 9110 section 6.6.1)."""
     lines = [f"HTTP/1.1 {status} {phrase(status)}", *(f"{name}: {value}" for name, value in headers)]
     if not any(name.lower() == "date" for name, _ in headers):
         lines.append(f"Date: {_date(int(time.time()))}")

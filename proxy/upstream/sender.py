@@ -5,7 +5,7 @@ Whoever calls `send` has already recorded the intent. Nothing here retries, and 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from config.settings import Upstream
@@ -33,6 +33,11 @@ class Ready:
     attached: Attached
     method: str
     wire: bytes = field(repr=False)
+    pool: UpstreamPool
+
+    def begin(self, told: Told) -> bool:
+        """Sends it now and tells what came of it; False where that needs waiting, and then nothing was sent."""
+        return self.pool.begin(self.wire, self.method, told)
 
 
 def answered(response: Response, attached: Attached) -> Answered:
@@ -49,16 +54,24 @@ class Sender:
         self._pools = {name: UpstreamPool(upstream) for name, upstream in upstreams.items()}
         self._credentials = credentials
 
-    async def send(self, call: Call, body: bytes, *, fresh: bool = False) -> Answered:
+    def places(self, upstream: str) -> int:
+        """How many calls this upstream is sent at once at most."""
+        known = self._upstreams.get(upstream)
+        return known.connections if known else 1
+
+    async def send(
+        self, call: Call, body: bytes, *, fresh: bool = False, cleared: Awaitable[object] | None = None
+    ) -> Answered:
         """The upstream's answer to this call.
 
         Raises an Outage while it is certain that nothing was sent, and BrokeOff from the first byte on. `fresh` takes
-        a new connection: an approved call must not be spoilt by a kept one that the upstream is just closing.
+        a new connection: an approved call must not be spoilt by a kept one that the upstream is just closing. It is
+        dialled while `cleared` is waited for; nothing is written before that has come back.
         """
         upstream = self._upstreams[call.upstream]
         attached = await self._credentials.resolve(upstream)
         message = outgoing(upstream, call, body, attached)
-        response = await self._pools[call.upstream].send(message, fresh=fresh)
+        response = await self._pools[call.upstream].send(message, fresh=fresh, cleared=cleared)
         return answered(response, attached)
 
     def ready(self, call: Call, body: bytes) -> Ready | None:
@@ -71,15 +84,12 @@ class Sender:
         if attached is None:
             return None
         message = outgoing(upstream, call, body, attached)
-        return Ready(upstream=upstream, attached=attached, method=message.method, wire=message.wire())
+        pool = self._pools[upstream.name]
+        return Ready(upstream=upstream, attached=attached, method=message.method, wire=message.wire(), pool=pool)
 
     def stands(self, ready: Ready) -> bool:
         """Whether its credential is still the one to be sent."""
         return self._credentials.at_hand(ready.upstream) is ready.attached
-
-    def begin(self, ready: Ready, told: Told) -> bool:
-        """Sends it now and tells what came of it; False where that needs waiting, and then nothing was sent."""
-        return self._pools[ready.upstream.name].begin(ready.wire, ready.method, told)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -22,7 +22,13 @@ from proxy.demo.issuer import DemoAgent, DemoIssuer
 CONNECTIONS = 32
 SECONDS = 4.0
 ROUNDS = 5
-ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1024\r\n\r\n" + b"x" * 1024
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 12:00:00 GMT\r\ncontent-type: application/json\r\n"
+    b"content-length: 1024\r\n\r\n" + b"x" * 1024
+)
+    b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 12:00:00 GMT\r\ncontent-type: application/json\r\ncontent-length: 1024\r\n\r\n"
+    + b"x" * 1024
+)
 
 SETTINGS = """
 demo: true

@@ -1,0 +1,54 @@
+"""A second reading of a whole call, by llhttp, for who takes it without handing it to aiohttp's parser.
+
+What two independent readers take for the same request, an upstream will take for the same (threats.md F1 to F8).
+"""
+
+from __future__ import annotations
+
+import httptools
+
+from proxy.doors.hygiene import Head
+
+
+class _Reading:
+    """What llhttp makes of some bytes."""
+
+    __slots__ = ("host", "length", "target", "whole")
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.host = b""
+        self.length = b"0"
+        self.whole = 0
+
+    def on_url(self, part: bytes) -> None:
+        self.target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        lower = name.lower()
+        if lower == b"host":
+            self.host = value
+        elif lower == b"content-length":
+            self.length = value
+
+    def on_message_complete(self) -> None:
+        self.whole += 1
+
+
+def agree(data: bytes, head: Head) -> bool:
+    """Whether these bytes are one whole request, and the one whose head was read as `head`."""
+    reading = _Reading()
+    parser = httptools.HttpRequestParser(reading)
+    try:
+        parser.feed_data(data)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return False
+    target = f"{head.path}?{head.query}" if head.query else head.path
+    return (
+        reading.whole == 1
+        and parser.get_method() == head.method.encode()
+        and reading.target.decode("latin-1") == target
+        and reading.host.decode("latin-1").lower() == head.host
+        and reading.length == b"%d" % head.length
+        and parser.should_keep_alive()
+    )
