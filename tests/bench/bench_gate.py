@@ -26,9 +26,6 @@ ANSWER = (
     b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 12:00:00 GMT\r\ncontent-type: application/json\r\n"
     b"content-length: 1024\r\n\r\n" + b"x" * 1024
 )
-    b"HTTP/1.1 200 OK\r\ndate: Sat, 21 Nov 2026 12:00:00 GMT\r\ncontent-type: application/json\r\ncontent-length: 1024\r\n\r\n"
-    + b"x" * 1024
-)
 
 SETTINGS = """
 demo: true
