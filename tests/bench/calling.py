@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 _PR_SET_TIMERSLACK = 29
 _GRACE_S = 3.0
 """How long answers are waited for when all calls are sent."""
+NUMBERS = 10**8
+"""As many as eight digits have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +31,13 @@ class Orders:
 
     port: int
     head: str
-    """The whole call, bytes in Latin-1. `{n}` becomes the number of the call."""
+    """The whole call, bytes in Latin-1. `{n}` becomes the number of the call in eight digits."""
     seconds: float
     connections: int
     first: int = 0
     """Number of the first call."""
+    distinct: int = NUMBERS
+    """After how many calls the numbers begin anew."""
     rate: float = 0
     """Calls a second; 0 is as fast as they are answered."""
     ca_file: str = ""
@@ -98,7 +102,6 @@ class Line:
 def call(orders: Orders) -> Burst:
     """Makes the calls."""
     free = [Line(orders) for _ in range(orders.connections)]
-    head = orders.head.encode("latin-1")
     waiting: set[Line] = set()
     latencies: list[float] = []
     wrong = 0
@@ -109,7 +112,8 @@ def call(orders: Orders) -> Burst:
     while (now := time.perf_counter()) < end + _GRACE_S:
         while free and due is not None and due <= now:
             line = free.pop()
-            line.send(_numbered(head, orders.first + len(latencies) + len(waiting)), due if orders.rate else now)
+            number = (orders.first + len(latencies) + len(waiting)) % orders.distinct
+            line.send(numbered(orders.head, number).encode("latin-1"), due if orders.rate else now)
             waiting.add(line)
             due = next(times)
         if (due is None and not waiting) or not (free or waiting):
@@ -127,8 +131,9 @@ def call(orders: Orders) -> Burst:
     return _burst(latencies, seconds=time.perf_counter() - began, wrong=wrong + len(waiting))
 
 
-def _numbered(head: bytes, number: int) -> bytes:
-    return head.replace(b"{n}", b"%d" % number)
+def numbered(text: str, number: int) -> str:
+    """The text with the number in its place."""
+    return text.replace("{n}", f"{number:08d}")
 
 
 def _times(orders: Orders, began: float) -> Iterator[float | None]:

@@ -1,7 +1,4 @@
-"""Throughput with TLS on both sides, for the variants that can do both, and for the gate behind an nginx that can.
-
-The gate verifies its upstreams over TLS itself and leaves the agents' side to whatever stands before it.
-"""
+"""Throughput with TLS on both sides: one certificate for all, verified by the load and by what is under test."""
 
 from __future__ import annotations
 
@@ -15,9 +12,8 @@ from tests.bench.running import Run, start, stop
 from tests.bench.site import Site
 from tests.bench.stack import Program, free_ports
 from tests.bench.throughput import Throughput, throughput
-from tests.bench.variants import DIRECT, ENVOY_JWT, NGINX, Variant, envoy_command, tool
+from tests.bench.variants import DIRECT, ENVOY_JWT, NGINX, OURS, Variant, envoy_command, tool
 
-BEHIND = "gate behind nginx"
 _TLS = "envoy.extensions.transport_sockets.tls.v3"
 
 
@@ -40,21 +36,19 @@ def _variants(site: Site, nginx: str) -> Iterator[Variant]:
         "nginx.conf", to="nginx-tls.conf", port=port, listen_tls="ssl", scheme="https", origin=site.origin_tls
     )
     yield _variant(NGINX, port, Program(name="nginx-tls", command=[nginx, "-c", str(config)], ports=(port,)))
-    yield _gate_behind(site, nginx)
+    yield _gate(site)
     envoy = tool("envoy")
     if envoy is not None:
         yield _envoy(site, envoy)
 
 
-def _gate_behind(site: Site, nginx: str) -> Variant:
-    (port,) = free_ports(1)
+def _gate(site: Site) -> Variant:
+    chain, key = site.certificate.chain, site.certificate.key
     ours = product(
         site, name="gate-tls", scheme="https", host="localhost", origin=site.origin_tls,
-        ca=f"ca_file: {site.certificate.chain}",
+        ca=f"ca_file: {chain}", tls=f"tls: {{certificate: {chain}, key: {key}}}",
     )  # fmt: skip
-    config = site.fill("nginx.conf", to="nginx-before.conf", port=port, listen_tls="ssl", origin=ours.port)
-    before = Program(name="nginx-before", command=[nginx, "-c", str(config)], ports=(port,))
-    return _variant(BEHIND, port, ours.program, before)
+    return _variant(OURS, ours.port, ours.program)
 
 
 def _envoy(site: Site, envoy: str) -> Variant:

@@ -20,6 +20,11 @@ _NAMED = {
     "files.get": {"call": "GET /v1/files/{file}/content"},
     # A write of bytes that nobody can read is held by the shipped policies; a read that takes a body is not.
     "files.put": {"call": "PUT /v1/files/{file}", "class": ["read"]},
+    "tickets.get": {"call": "GET /v1/tickets/{ticket}", "resource": {"kind": "ticket", "field": "ticket"}},
+    "tickets.create": {
+        "call": "POST /v1/tickets",
+        "fields": {"priority": {"in": "body", "type": "long"}, "subject": {"in": "body", "type": "text"}},
+    },
     "refunds.create": {"call": "POST /v1/refunds", "fields": {"amount": {"in": "body", "type": "long"}}},
 }
 _LAW = """
@@ -55,7 +60,7 @@ def product(
     settings = site.fill(
         "assentry.yaml", to=f"{name}.yaml", port=port, approvers=approvers, operators=operators,
         law=f"{name}.cedar", catalogue=f"{name}-operations.yaml", data=f"{name}-data",
-        **{"ca": "", "host": "127.0.0.1", "keys": site.origin, "scheme": "http", **more},
+        **{"ca": "", "host": "127.0.0.1", "keys": site.origin, "scheme": "http", "tls": "", **more},
     )  # fmt: skip
     command = [str(Path(sys.executable).with_name("assentry")), "serve", "-c", str(settings)]
     program = Program(name=name, command=command, ports=(port, approvers, operators), start_s=START_S)

@@ -7,24 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from tests.bench.holding import Holding
+from tests.bench.judging import Judged
 from tests.bench.latency import ByRate
 from tests.bench.machine import Machine
+from tests.bench.method import METHOD, work_table
 from tests.bench.sizes import Sized
-from tests.bench.streaming import Streaming
+from tests.bench.streaming import Flow, Streaming
 from tests.bench.table import Table, figure
-from tests.bench.targets import latency_table, ratio_table, ratios
+from tests.bench.targets import Found, further_targets, ratio, ratios, target_table, throughput_targets
 from tests.bench.throughput import Throughput
-from tests.bench.variants import Absent
-
-METHOD = """\
-The thing under test has one core to itself; the load and the upstream share the other. Every variant gets the same
-call, a GET of 1 KiB of JSON with an RS256 bearer, over {connections} keep-alive connections, and reaches the same
-upstream. Rounds of all variants are interleaved in random order, and each figure is the median of its rounds. CPU is
-that of every process under test, the gate's store and an authorizer included. Rounds in which neighbours had a tenth of
-the cores or more do not count where at least three others are left. The gate does all it ever does: token, catalogue,
-Cedar, ledger, metrics. The peers believe the same token and decide by method and path; the Go gate, the authorizer
-(aiohttp) and the add-on of mitmproxy remember tokens and decisions and write a line of log, nginx, haproxy and Envoy
-write none."""
+from tests.bench.unlike import BODY_BYTES, PATHS, ByKind
+from tests.bench.variants import OURS, Absent
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,7 +30,9 @@ class Results:
     command: str
     absent: Sequence[Absent] = ()
     throughput: Mapping[str, Throughput] = field(default_factory=dict)
+    unlike: ByKind = field(default_factory=dict)
     latency: ByRate = field(default_factory=dict)
+    judged: Judged | None = None
     holding: Mapping[str, Holding] = field(default_factory=dict)
     streaming: Mapping[str, Streaming] = field(default_factory=dict)
     encrypted: Mapping[str, Throughput] = field(default_factory=dict)
@@ -48,15 +43,19 @@ class Results:
 
 def tables(results: Results) -> list[Table]:
     """All that were measured."""
+    found = _found(results)
+    beside = "Calls a second of the gate over those of the peer, each on one core."
     made = [
-        ratio_table(results.throughput),
-        latency_table(results.latency),
+        target_table("Ratios", throughput_targets(found), first="the gate over", note=beside),
+        target_table("Further targets", further_targets(found), first="of the gate", note=""),
         _throughput_table("Throughput, one core", results.throughput),
+        _unlike_table(results.unlike),
+        _throughput_table("Throughput with TLS on both sides", results.encrypted),
         _latency_table(results.latency),
         _holding_table(results.holding),
         _streaming_table(results.streaming),
-        _throughput_table("Throughput with TLS on both sides", results.encrypted),
         _sizes_table(results.sizes),
+        work_table(results.throughput),
     ]
     return [table for table in made if table.rows]
 
@@ -66,17 +65,31 @@ def document(results: Results, *, connections: int) -> str:
     this = results.machine
     machine = f"{this.processor}, {this.cores} cores, {this.memory_gib} GiB, Linux {this.kernel}, Python {this.python}"
     opening = f"# Benchmarks\n\nWritten by `{results.command}` on {results.began} UTC. Machine: {machine}."
-    verdicts = [
-        row[-1] for table in (ratio_table(results.throughput), latency_table(results.latency)) for row in table.rows
-    ]
-    met = sum(verdict.startswith("met") for verdict in verdicts)
-    opening += f"\n\nTargets met: {met} of {len(verdicts)}."
     absent = "\n".join(f"* {one.name}: needs {one.missing}" for one in results.absent)
     missing = f"## Absent\n\n{absent or 'None of the peers.'}"
     method = f"## How it is measured\n\n{METHOD.format(connections=connections)}"
     parts = [f"### {name}\n\n```\n{said.strip()}\n```" for name, said in results.components.items()]
     single = ["## Single parts", *parts] if parts else []
-    return "\n\n".join([opening, *map(str, tables(results)), missing, method, *single]) + "\n"
+    return "\n\n".join([opening, _score(results), *map(str, tables(results)), missing, method, *single]) + "\n"
+
+
+def _score(results: Results) -> str:
+    found = _found(results)
+    targets = [*throughput_targets(found), *further_targets(found)]
+    left = sum(one.measured is None for one in targets)
+    met = f"Targets met: {sum(one.met for one in targets)} of {len(targets)}"
+    return f"{met}, {left} of them not measured." if left else f"{met}."
+
+
+def _found(results: Results) -> Found:
+    return Found(
+        throughput=results.throughput,
+        latency=results.latency,
+        judged=results.judged,
+        sizes=results.sizes,
+        holding=results.holding,
+        streaming=results.streaming,
+    )
 
 
 def machine_readable(results: Results) -> str:
@@ -87,6 +100,12 @@ def machine_readable(results: Results) -> str:
         "command": results.command,
         "variants": {name: _variant(results, name) for name in results.throughput},
         "ratios": ratios(results.throughput),
+        "targets": [
+            {"what": one.what, "measured": one.measured, "limit": one.limit, "met": one.met}
+            for one in (*throughput_targets(_found(results)), *further_targets(_found(results)))
+        ],
+        "judged": asdict(results.judged) if results.judged else None,
+        "unlike": {kind: {name: asdict(one) for name, one in of.items()} for kind, of in results.unlike.items()},
         "absent": {one.name: one.missing for one in results.absent},
         "added_us": {
             str(rate): {name: asdict(one) for name, one in of.items()} for rate, of in results.latency.items()
@@ -117,17 +136,43 @@ def _throughput_table(heading: str, measured: Mapping[str, Throughput]) -> Table
     ordered = sorted(measured.items(), key=lambda item: item[1].cpu_us)
     rows = [
         (
-            name, figure(one.calls_per_s), figure(one.cpu_us or None, 1), f"{one.core_share:.0%}",
-            f"{one.others_share:.0%}", figure(one.wrong),
+            name, _over(measured, name), figure(one.calls_per_s), figure(one.cpu_us or None, 1),
+            f"{one.core_share:.0%}", f"{one.others_share:.0%}", figure(one.wrong),
         )
         for name, one in ordered
     ]  # fmt: skip
     return Table(
         heading=heading,
         note="The core's use says what was the limit: well under 100 %, it was the load or a neighbour (`others`).",
-        columns=("variant", "calls/s", "µs CPU per call", "core used", "others", "not 200"),
+        columns=("variant", "the gate over it", "calls/s", "µs CPU per call", "core used", "others", "not 200"),
         rows=rows,
     )
+
+
+def _unlike_table(by_kind: ByKind) -> Table:
+    names = list(dict.fromkeys(name for of in by_kind.values() for name in of))
+    rows = []
+    for name in names:
+        cells = [name]
+        for of in by_kind.values():
+            one = of[name]
+            cells += [_over(of, name), figure(one.calls_per_s), figure(one.cpu_us, 1)]
+        found = [of[name] for of in by_kind.values()]
+        others = max(one.others_share for one in found)
+        rows.append((*cells, f"{others:.0%}", figure(sum(one.wrong for one in found))))
+    columns = [column for kind in by_kind for column in (f"{kind}: the gate over it", "calls/s", "µs CPU")]
+    return Table(
+        heading="Calls that are not alike",
+        note=f"GETs of {PATHS:,} different paths in turn, and POSTs of {BODY_BYTES} bytes of JSON, none twice. The "
+        "gate reads each body; the peers read none, and what they remember of a decision fits all paths.",
+        columns=("variant", *columns, "others", "not 200"),
+        rows=rows,
+    )
+
+
+def _over(measured: Mapping[str, Throughput], name: str) -> str:
+    ours = measured.get(OURS)
+    return figure(ratio(ours, measured[name]), 2) if ours and name != OURS and measured[name].cpu_us else "–"
 
 
 def _latency_table(by_rate: ByRate) -> Table:
@@ -153,26 +198,31 @@ def _latency_table(by_rate: ByRate) -> Table:
 
 def _holding_table(measured: Mapping[str, Holding]) -> Table:
     rows = [
-        (name, figure(one.idle_mib), figure(one.held_kib, 1), figure(one.approve_ms, 2))
+        (name, figure(one.idle_mib), figure(one.held_kib, 1), figure(one.approve_ms, 2), figure(one.across_ms, 2))
         for name, one in measured.items()
     ]
     return Table(
         heading="Held calls",
-        note="The gate's holds and approvals are in its store and synced to its ledger, and an approval is a person's; "
-        "the peers' are in memory, and anybody's.",
-        columns=("variant", "MiB idle", "KiB a held call", "ms, approval to first byte"),
+        note="Bodies of 1 KiB. The gate's holds and approvals are in its store and synced to its ledger, and an "
+        "approval is a person's; the peers' are in memory, and anybody's.",
+        columns=("variant", "MiB idle", "KiB a held call", "ms, approval to first byte", "across two processes"),
         rows=rows,
     )
 
 
 def _streaming_table(measured: Mapping[str, Streaming]) -> Table:
-    rows = [(name, figure(one.download), figure(one.upload)) for name, one in measured.items()]
+    rows = [(name, *_flow(one.download), *_flow(one.upload)) for name, one in measured.items()]
     return Table(
         heading="Streaming",
-        note="Downloads of 64 MiB, uploads of 8 MiB, one connection.",
-        columns=("variant", "MB/s down", "MB/s up"),
+        note="Downloads of 1 GiB, uploads of 8 MiB one after the other, one connection. Grown: the most of resident "
+        "memory meanwhile, over what it was before.",
+        columns=("variant", "MB/s down", "MiB grown", "MB/s up", "MiB grown"),
         rows=rows,
     )
+
+
+def _flow(one: Flow | None) -> tuple[str, str]:
+    return (figure(one.mb_per_s), figure(one.grown_mib, 1)) if one else ("–", "–")
 
 
 def _sizes_table(measured: Mapping[str, Sized]) -> Table:

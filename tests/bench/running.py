@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tests.bench.load import Load
-from tests.bench.machine import Cores
+from tests.bench.machine import Cores, memory_bytes, tree
 from tests.bench.site import Site
 from tests.bench.stack import NotStarted, Stack, Started
 from tests.bench.variants import Absent, Found, Variant
@@ -33,9 +33,13 @@ class Live:
         """CPU time of all its processes so far, seconds."""
         return sum(one.cpu_s() for one in self.started)
 
+    def pids(self) -> list[int]:
+        """All its processes."""
+        return [pid for one in self.started for pid in tree(one.process.pid)]
+
     def memory_bytes(self) -> int:
         """Resident memory of all its processes."""
-        return sum(one.memory_bytes() for one in self.started)
+        return memory_bytes(self.pids())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

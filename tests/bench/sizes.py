@@ -5,12 +5,12 @@ A repeated call finds its decision remembered. With another resource in each cal
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tests.bench.product import OPERATIONS, POLICIES, product
 from tests.bench.rounds import Plan
-from tests.bench.running import Live, Run, start, stop
+from tests.bench.running import Run, start, stop
 from tests.bench.site import Site
 from tests.bench.throughput import Throughput, throughput
 from tests.bench.variants import Variant
@@ -24,6 +24,8 @@ ANOTHER_EACH = "/api/v1/kind1/{n}/part1"
 class Sized:
     """One gate."""
 
+    policies: int
+    operations: int
     repeated: Throughput
     another_each: Throughput
     start_s: float
@@ -33,26 +35,32 @@ class Sized:
 
 def sizes(run: Run, *, plan: Plan) -> Mapping[str, Sized]:
     """By size, in words. The gates run beside each other and are stopped again."""
-    live, _ = start(run, _gates(run.site))
+    of = _sizes()
+    live, _ = start(run, [_gate(run.site, words, policies, operations) for words, (policies, operations) in of.items()])
     another = replace(run, load=replace(run.load, target=ANOTHER_EACH))
     repeated, each = throughput(run, live, plan=plan), throughput(another, live, plan=plan)
-    found = {one.name: _sized(one, repeated[one.name], each[one.name]) for one in live}
+    found = {
+        one.name: Sized(
+            policies=of[one.name][0],
+            operations=of[one.name][1],
+            repeated=repeated[one.name],
+            another_each=each[one.name],
+            start_s=sum(started.took_s for started in one.started),
+            memory_mib=one.memory_bytes() / 2**20,
+        )
+        for one in live
+    }
     stop(run, live)
     return found
 
 
-def _sized(one: Live, repeated: Throughput, another_each: Throughput) -> Sized:
-    start_s = sum(started.took_s for started in one.started)
-    return Sized(repeated=repeated, another_each=another_each, start_s=start_s, memory_mib=one.memory_bytes() / 2**20)
+def _sizes() -> dict[str, tuple[int, int]]:
+    wanted = [(count, OPERATIONS) for count in POLICY_COUNTS] + [(POLICIES, count) for count in OPERATION_COUNTS]
+    return {
+        f"{policies:,} policies, {operations:,} operations": (policies, operations) for policies, operations in wanted
+    }
 
 
-def _gates(site: Site) -> Iterator[Variant]:
-    for count in POLICY_COUNTS:
-        yield _gate(site, f"{count:,} policies, {OPERATIONS} operations", policies=count)
-    for count in OPERATION_COUNTS:
-        yield _gate(site, f"{POLICIES} policies, {count:,} operations", operations=count)
-
-
-def _gate(site: Site, words: str, *, policies: int = POLICIES, operations: int = OPERATIONS) -> Variant:
+def _gate(site: Site, words: str, policies: int, operations: int) -> Variant:
     ours = product(site, name=f"gate-{policies}-{operations}", policies=policies, operations=operations)
     return Variant(name=words, programs=(ours.program,), port=ours.port, ours=ours)

@@ -39,18 +39,25 @@ class Wire:
                 body += self._some()
             return int(head[9:12]), bytes(body)
         length = int(head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0] or 0)
-        left = length - len(body)
-        kept = bytearray() if length > CHUNK_BYTES else body
-        while left > 0:
-            some = self._some()
-            left -= len(some)
-            if kept is body:
-                kept += some
-        return int(head[9:12]), bytes(kept)
+        if length > CHUNK_BYTES:
+            self._pass_over(length - len(body))
+            return int(head[9:12]), b""
+        while len(body) < length:
+            body += self._some()
+        return int(head[9:12]), bytes(body)
 
     def close(self) -> None:
         """Ends it."""
         self._socket.close()
+
+    def _pass_over(self, left: int) -> None:
+        # Into the same memory again and again: fresh pages would cost more than the copy.
+        room = bytearray(CHUNK_BYTES)
+        while left > 0:
+            some = self._socket.recv_into(room)
+            if not some:
+                raise ConnectionError(f"port {self._port} ended its answer early")
+            left -= some
 
     def _some(self) -> bytes:
         some = self._socket.recv(CHUNK_BYTES)

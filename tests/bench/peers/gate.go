@@ -123,6 +123,10 @@ func action(method, path string) string {
 		return "models.list"
 	case method == "GET" && strings.HasPrefix(path, "/api/v1/files/"):
 		return "files.get"
+	case method == "GET" && strings.HasPrefix(path, "/api/v1/tickets/"):
+		return "tickets.get"
+	case method == "POST" && path == "/api/v1/tickets":
+		return "tickets.post"
 	case method == "PUT" && strings.HasPrefix(path, "/api/v1/files/"):
 		return "files.put"
 	case method == "POST" && path == "/api/v1/refunds":

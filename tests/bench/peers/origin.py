@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import re
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 class Origin(asyncio.Protocol):
     """Answers each call once all of it is there, with one of three whole answers."""
 
-    def __init__(self, *, answer: bytes, keys: bytes, large: bytes) -> None:
+    def __init__(self, *, answer: bytes, keys: bytes, large: memoryview) -> None:
         self._answer, self._keys, self._large = answer, keys, large
         self._got = bytearray()
         self._left = 0
@@ -44,18 +45,26 @@ class Origin(asyncio.Protocol):
             return
         del self._got[:body]
         path = head.split(b" ", 2)[1]
-        special = self._keys if path == b"/jwks" else self._large if path.endswith(b"/content") else self._answer
-        self._transport.write(special)
+        if path.endswith(b"/content"):
+            self._transport.write(_head(len(self._large)))
+            self._transport.write(self._large)
+            return
+        self._transport.write(self._keys if path == b"/jwks" else self._answer)
 
 
 def _whole(body: bytes) -> bytes:
-    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    return _head(len(body)) + body
+
+
+def _head(length: int) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % length
 
 
 async def serve(port: int, folder: Path) -> None:
     """Until ended."""
-    names = ("answer.json", "jwks.json", "large.bin")
-    answer, keys, large = (_whole((folder / name).read_bytes()) for name in names)
+    answer, keys = (_whole((folder / name).read_bytes()) for name in ("answer.json", "jwks.json"))
+    with (folder / "large.bin").open("rb") as file:
+        large = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: Origin(answer=answer, keys=keys, large=large), "127.0.0.1", port, backlog=4096
