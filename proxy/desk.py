@@ -26,7 +26,7 @@ from policy.verdict import Allow, Approvals, Ask, Deny, Refused
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
 from proxy.errors import Outage
-from proxy.holds.store import HoldStore
+from proxy.holds.store import HoldStore, Seen
 from proxy.identity.people import People
 from proxy.law import Law
 from proxy.meters import Meters
@@ -74,15 +74,13 @@ class Desk:
         if not self.ledger.ready:
             raise Outage(Reason.LEDGER_UNAVAILABLE, "Decisions cannot be recorded now, so none is taken. Try again.")
         for _ in range(_MOST_CONFLICTS):
-            held = await self.store.read(click.call)
-            if held is None:
+            seen = await self.store.look(click.call, body=click.act is Act.APPROVE)
+            if seen is None or self._unseen(seen.hold, click.person, seen.now):
                 return _no_such_hold(click.call)
-            now = await self.store.now()
-            if self._unseen(held, click.person, now):
-                return _no_such_hold(click.call)
+            held, now = seen.hold, seen.now
             after = (
                 self._not_theirs(held, click, now)
-                or await self._not_shown(held, click)
+                or self._not_shown(seen, click)
                 or await self._counted(held, click, now)
             )
             if isinstance(after, Refused):
@@ -96,12 +94,11 @@ class Desk:
 
     async def show(self, person: Person, call: CallId, *, whole: bool = False) -> Brief | Refused:
         """What this person may see of a hold. `whole`: a long body to its end."""
-        held, now = await self.store.read(call), await self.store.now()
-        if held is None or self._unseen(held, person, now):
+        seen = await self.store.look(call)
+        if seen is None or self._unseen(seen.hold, person, seen.now):
             return _no_such_hold(call)
-        body = await self.store.body(call)
-        approvals = (await self._evidence((held,), now))[call]
-        return brief(held, body, redact=self.redact, approvals=approvals, whole=whole)
+        approvals = (await self._evidence((seen.hold,), seen.now))[call]
+        return brief(seen.hold, seen.body, redact=self.redact, approvals=approvals, whole=whole)
 
     async def listing(self, person: Person, *, settled: bool = False, limit: int = MOST_LISTED) -> tuple[Brief, ...]:
         """The holds this person may see, without their bodies.
@@ -132,11 +129,11 @@ class Desk:
         # What someone may not see does not exist for them.
         return electorate.may_act(self.law.current.engine, person, Act.VIEW, held, now=now) is not None
 
-    async def _not_shown(self, held: Hold, click: Click) -> Refused | None:
+    def _not_shown(self, seen: Seen, click: Click) -> Refused | None:
         """A No to an approval of more than was shown (threats A10)."""
+        held, body = seen.hold, seen.body
         if click.act is not Act.APPROVE or held.state not in moves.OPEN:
             return None
-        body = await self.store.body(held.call.id)
         if not brief(held, body, redact=self.redact).hidden_bytes:
             return None
         if click.shown == brief(held, body, redact=self.redact, whole=True).shown:
@@ -169,8 +166,9 @@ class Desk:
         counted = moves.count(held, ballot, now)
         if isinstance(counted, Refused):
             return counted
-        voters = frozenset(vote.person for vote in counted.approvals)
-        people = {**await self.people.read(voters), person.identity: person}
+        # Who clicks was let in a moment ago; the others are asked for as they are today.
+        others = {vote.person for vote in counted.approvals} - {person.identity}
+        people = {**await self.people.read(others), person.identity: person}
         law = self.law.current
         approvals = electorate.evidence(law.engine, counted, people, now=now)
         match await self.law.judge(held.call, approvals, by=law, spend=False):

@@ -48,7 +48,8 @@ class Expiry:
         for call in await self.store.due(now):
             await self._expire(call, now)
         for call in await self.store.approved(before=now - self.detached_after_s):
-            self.release.tasks.spawn(self._send_detached(call), name=f"detached {call}")
+            if not self.release.under_way(call):
+                self.release.tasks.spawn(self._send_detached(call), name=f"detached {call}")
         self.meters.held_now(await self.store.held_now())
 
     async def _expire(self, call: CallId, now: float) -> None:

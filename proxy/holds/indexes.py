@@ -49,6 +49,14 @@ def _scores(hold: Hold) -> _Scores:
             assert_never(hold.state)
 
 
+_Placed = tuple[float | None, ...]
+
+
+def _placed(hold: Hold) -> _Placed:
+    scores = _scores(hold)
+    return (scores.due, scores.open, scores.approved, scores.unknown, scores.due, hold.opened_at)
+
+
 def deadline(hold: Hold) -> float | None:
     """When the hold's present clock runs out, store seconds; None once no clock runs."""
     return _scores(hold).due
@@ -75,10 +83,11 @@ class Indexes:
 
     def put(self, hold: Hold) -> Command:
         """Moves the hold to where its state belongs."""
-        scores = _scores(hold)
-        live = scores.due
-        placed = (scores.due, scores.open, scores.approved, scores.unknown, live, hold.opened_at)
-        return self._index(hold.call.id, hold.revision, hold.call.principal.agent, placed)
+        return self._index(hold.call.id, hold.revision, hold.call.principal.agent, _placed(hold))
+
+    def follow(self, hold: Hold) -> Command:
+        """The same for a move; nothing where the hold has left the indexes, so that a late word brings none back."""
+        return self._index(hold.call.id, hold.revision, hold.call.principal.agent, _placed(hold), known=True)
 
     async def forget(self, call: CallId) -> None:
         """Drops a call that has no hold (any more)."""
@@ -118,7 +127,9 @@ class Indexes:
     async def _ids(self, *words: str | float) -> tuple[CallId, ...]:
         return tuple(CallId(text(each)) for each in listed(await self._connection.command(*words)))
 
-    def _index(self, call: CallId, revision: int, agent: Identity | str, placed: tuple[float | None, ...]) -> Command:
+    def _index(
+        self, call: CallId, revision: int, agent: Identity | str, placed: _Placed, *, known: bool = False
+    ) -> Command:
         names = ("due", "open", "approved", "unknown")
         keys = (
             self._key("revisions"),
@@ -128,4 +139,4 @@ class Indexes:
             self._key("recent"),
         )
         scores = tuple("" if score is None else score for score in placed)
-        return _INDEX.on(keys=keys, args=(call, revision, agent, _MOST_RECENT, *scores))
+        return _INDEX.on(keys=keys, args=(call, revision, agent, _MOST_RECENT, int(known), *scores))

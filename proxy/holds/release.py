@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import secrets
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, assert_never
 from weakref import WeakValueDictionary
@@ -29,7 +30,7 @@ from proxy.audit.ledger import Durability, Ledger
 from proxy.doors.arrival import Relay
 from proxy.errors import AssentryError, BrokenPromise
 from proxy.holds.pipe import Pipe
-from proxy.holds.store import HoldStore, KeptResponse
+from proxy.holds.store import HoldStore, KeptResponse, Seen
 from proxy.identity.agent_keys import AgentKeys
 from proxy.identity.denials import Denials
 from proxy.identity.people import People
@@ -75,27 +76,47 @@ class Release:
     tasks: Tasks
     exchange_limit_s: float
     keep_response_bytes: int
+    _lines: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    """By upstream."""
     _turns: WeakValueDictionary[CallId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def release(self, held: Hold, *, detached: bool = False) -> Relay | Hold:
         """The upstream's response as it streams in; or the hold as it stands, when it was not ours to send."""
         # Whoever waits for this call wakes at the same moment. One after the other, lest each count it against limits.
         turn = self._turns.setdefault(held.call.id, asyncio.Lock())
-        async with turn:
-            ready = await self._ready(held)
-        if isinstance(ready, Hold):
-            return ready
-        sending = self._send(ready.leased, ready.body, ready.approvals, detached=detached)
+        with ExitStack() as place:
+            async with turn:
+                await self._in_line(held.call.upstream, place)
+                ready = await self._ready(held)
+            if isinstance(ready, Hold):
+                return ready
+            sending = self._send(ready, place.pop_all(), detached=detached)
         return await asyncio.shield(self.tasks.spawn(sending, name=f"send {held.call.id}"))
 
+    def under_way(self, call: CallId) -> bool:
+        """Whether this replica is about to send the call, or waits in line to do so."""
+        turn = self._turns.get(call)
+        return turn is not None and turn.locked()
+
+    async def _in_line(self, upstream: str, place: ExitStack) -> None:
+        """Returns with a place among those that are sent to this upstream at once; `place` gives it back.
+
+        Many approvals at once wait here, where nothing is promised yet, and not behind a lease, for a connection.
+        """
+        line = self._lines.setdefault(upstream, asyncio.Semaphore(self.sender.places(upstream)))
+        await line.acquire()
+        place.callback(line.release)
+
     async def _ready(self, held: Hold) -> _Ready | Hold:
-        held = await self._latest(held)
-        if held.state is not State.APPROVED:
-            return held
-        now = await self.store.now()
-        body = await self.store.body(held.call.id) or b""
-        people = await self.people.read({ballot.person for ballot in held.approvals})
-        barred = await self._barred(held)
+        # None of these depends on another, and each is a way to the store and back.
+        seen, people, barred = await asyncio.gather(
+            self._look(held), self.people.read({ballot.person for ballot in held.approvals}), self._barred(held)
+        )
+        if seen.hold.state is not State.APPROVED:
+            return seen.hold
+        if seen.hold.revision != held.revision:
+            return await self._ready(seen.hold)  # Approved anew meanwhile, perhaps by others: these are asked for.
+        held, body, now = seen.hold, seen.body or b"", seen.now
         law = self.law.current
         approvals = electorate.evidence(law.engine, held, people, now=now)
         ruling = barred or await self._judge_again(held, body, approvals, by=law)
@@ -141,32 +162,49 @@ class Release:
 
     async def _lease(self, held: Hold, now: float) -> Hold | None:
         until = now + self.exchange_limit_s + _LEASE_MARGIN_S
-        leased = moves.lease(held, Lease(replica=self.replica, fence=await self.store.fence(), until=until), now)
+        leased = moves.lease(held, Lease(replica=self.replica, fence=fence(now), until=until), now)
         if isinstance(leased, Refused):
             return None
         return await self.store.keep(held, leased, not_after=held.execute_by, durable=True)
 
     async def _latest(self, held: Hold) -> Hold:
-        latest = await self.store.read(held.call.id)
-        if latest is None:
-            raise BrokenPromise(Reason.NO_SUCH_HOLD, "The hold of this call is gone from the store.")
-        return latest
+        return (await self._look(held, body=False)).hold
 
-    async def _send(self, leased: Hold, body: bytes, approvals: Approvals, *, detached: bool) -> Relay | Hold:
-        started = time.monotonic()
-        try:
-            await self.ledger.record(record.released(leased, approvals, detached=detached), Durability.SYNCED)
-            answered = await self.sender.send(leased.call, body, fresh=True)
-        except BrokeOff as fault:
-            return await self._conclude(leased, _End(State.UNKNOWN, fault.reason, fault.detail), started)
-        except AssentryError as fault:
-            return await self._conclude(leased, _End(State.FAILED, fault.reason, fault.detail), started)
-        pipe = Pipe(attended=not detached)
-        self.tasks.spawn(self._stream(leased, answered, pipe, started), name=f"stream {leased.call.id}")
+    async def _look(self, held: Hold, *, body: bool = True) -> Seen:
+        seen = await self.store.look(held.call.id, body=body)
+        if seen is None:
+            raise BrokenPromise(Reason.NO_SUCH_HOLD, "The hold of this call is gone from the store.")
+        return seen
+
+    async def _send(self, ready: _Ready, place: ExitStack, *, detached: bool) -> Relay | Hold:
+        started, leased = time.monotonic(), ready.leased
+        with place:
+            # INVARIANT: the intent is on the disk before the first byte; a connection may be dialled meanwhile.
+            released = record.released(leased, ready.approvals, detached=detached)
+            intent = self.tasks.spawn(self.ledger.record(released, Durability.SYNCED), name=f"intent {leased.call.id}")
+            try:
+                answered = await self.sender.send(leased.call, ready.body, fresh=True, cleared=intent)
+            except BrokeOff as fault:
+                return await self._conclude(leased, _End(State.UNKNOWN, fault.reason, fault.detail), started)
+            except AssentryError as fault:
+                return await self._conclude(leased, _End(State.FAILED, fault.reason, fault.detail), started)
+            pipe = Pipe(attended=not detached)
+            streaming = self._stream(leased, answered, pipe, started, place.pop_all())
+            self.tasks.spawn(streaming, name=f"stream {leased.call.id}")
         whole = Ended(self._delivering(leased, pipe), unread=pipe.leave)
         return Relay(status=answered.status, headers=answered.headers, body=whole, call=leased.call.id)
 
-    async def _stream(self, leased: Hold, answered: Answered, pipe: Pipe, started: float) -> None:
+    async def _stream(self, leased: Hold, answered: Answered, pipe: Pipe, started: float, place: ExitStack) -> None:
+        with place:
+            fault, kept = await self._poured(answered, pipe)
+        if fault is None and len(kept) <= self.keep_response_bytes:
+            await self._keep_response(leased, answered, kept)
+        end = _End(State.EXECUTED, Reason.EXECUTED, fault.detail if fault else "", answered.status)
+        await self._conclude(leased, end, started)
+        await pipe.end(fault)
+
+    async def _poured(self, answered: Answered, pipe: Pipe) -> tuple[BrokeOff | None, bytes]:
+        """What broke the answer off, and as much of it as may be kept, and a byte more where there was more."""
         kept = bytearray()
         fault: BrokeOff | None = None
         async with aclosing(answered.chunks()) as chunks:
@@ -178,11 +216,7 @@ class Release:
                         break  # Nobody reads it and nobody will: the upstream has answered, that is enough.
             except BrokeOff as broken:
                 fault = broken
-        if fault is None and len(kept) <= self.keep_response_bytes:
-            await self._keep_response(leased, answered, bytes(kept))
-        end = _End(State.EXECUTED, Reason.EXECUTED, fault.detail if fault else "", answered.status)
-        await self._conclude(leased, end, started)
-        await pipe.end(fault)
+        return fault, bytes(kept)
 
     async def _keep_response(self, leased: Hold, answered: Answered, body: bytes) -> None:
         answer = KeptResponse(status=answered.status, headers=answered.headers, body=body)
@@ -250,6 +284,11 @@ class Release:
     async def _replaying(self, held: Hold, answer: KeptResponse) -> AsyncGenerator[bytes, None]:
         yield answer.body
         await self.store.delivered(held)
+
+
+def fence(now: float) -> str:
+    """A text that never repeats, and sorts by `now`. It names the winner of a compare-and-set, no more."""
+    return f"{now * 1_000_000:016.0f}-{secrets.token_hex(8)}"
 
 
 def _is_what_was_approved(held: Hold, body: bytes) -> bool:

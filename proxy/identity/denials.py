@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from policy.principal import Identity, Person, Principal
 from policy.reasons import Reason
 from proxy.errors import AssentryError, CallerFault, Outage
-from proxy.holds.connection import StoreConnection, listed, text
+from proxy.holds.connection import Command, Reply, StoreConnection, listed, text
 
 _log = logging.getLogger("assentry.identity")
 
@@ -99,9 +99,12 @@ class Denials:
 
     async def shut_out_now(self, who: Principal | Person | Identity) -> bool:
         """The same of an agent, a person or a bare subject, asked of the store itself. Raises Outage."""
+        return shuts_out(await self._connection.command(*self.question(who)))
+
+    def question(self, who: Principal | Person | Identity) -> Command:
+        """What `shut_out_now` asks the store, for those who ask more at once; `shuts_out` reads the answer."""
         fields = (f"{Kind.SUBJECT.value}:{who}",) if isinstance(who, str) else _fields(who)
-        found = listed(await self._connection.command("HMGET", self._key, *fields))
-        return any(entry is not None for entry in found)
+        return ("HMGET", self._key, *fields)
 
     async def add(self, denial: Denial) -> None:
         """Shut out from now on: this replica at once, the others within a second or two."""
@@ -120,6 +123,11 @@ class Denials:
         replies = listed(await self._connection.command("HVALS", self._key))
         entries = [_DENIAL.validate_json(text(reply)) for reply in replies]
         return tuple(sorted(entries, key=lambda entry: (entry.at, entry.field)))
+
+
+def shuts_out(reply: Reply) -> bool:
+    """Whether an answer to `Denials.question` names an entry."""
+    return any(entry is not None for entry in listed(reply))
 
 
 def check_value(value: str) -> None:

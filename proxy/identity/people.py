@@ -6,10 +6,11 @@ and a forgotten person's approval no longer counts. Who may do what with a group
 
 from __future__ import annotations
 
-import asyncio
+import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+import orjson
 from pydantic import TypeAdapter
 
 from config.settings import Group
@@ -18,7 +19,7 @@ from policy.reasons import Reason
 from proxy.errors import IdentityFault
 from proxy.holds.connection import StoreConnection, load
 from proxy.holds.sealing import Sealer
-from proxy.identity.denials import Denials
+from proxy.identity.denials import Denials, shuts_out
 
 _PERSON = TypeAdapter(Person)
 _LATER = load("later")
@@ -46,12 +47,15 @@ class People:
         """The person, in the groups that their issuer last named and those of the settings; remembered.
 
         An older telling never replaces a later one: who left a group has left it, whatever an older token says. How
-        and when the person signed in stays what was shown just now. Raises IdentityFault when all that is known is
-        too old, and Outage.
+        and when the person signed in stays what was shown just now. Raises IdentityFault for somebody who is shut out,
+        or when all that is known is too old, and Outage.
         """
         key = self._key(person.identity)
         sealed = self._sealer.seal(_PERSON.dump_json(person), bound_to=key)
-        kept = await self._connection.script(_LATER, keys=[key], args=[sealed, person.issued_at, self._max_age_s])
+        told = _LATER.on(keys=(key,), args=(sealed, person.issued_at, self._max_age_s, self._mark(person)))
+        denied, kept = await self._connection.together(self._denials.question(person), told)
+        if shuts_out(denied):
+            raise IdentityFault(Reason.IDENTITY_REVOKED, "You have been shut out. Ask an operator.")
         if not isinstance(kept, bytes):
             detail = "Your sign-in is too old for what may have changed since. Sign in again."
             raise IdentityFault(Reason.IDENTITY_EXPIRED, detail)
@@ -61,15 +65,16 @@ class People:
     async def read(self, identities: Iterable[Identity]) -> Mapping[Identity, Person]:
         """Those of these people of whom we know enough, as of today. Who is on the deny list is not among them."""
         wanted = tuple(identities)
-        found = await asyncio.gather(*(self._read(one) for one in wanted))
-        return {one.identity: one for one in found if one is not None}
-
-    async def _read(self, identity: Identity) -> Person | None:
-        key = self._key(identity)
-        kept = await self._connection.command("HGET", key, "text")
-        if not isinstance(kept, bytes) or await self._denials.shut_out_now(identity):
-            return None
-        return self._placed(self._opened(key, kept))
+        if not wanted:
+            return {}
+        told = [("HGET", self._key(one), "text") for one in wanted]
+        denied = [self._denials.question(one) for one in wanted]
+        replies = await self._connection.together(*told, *denied)
+        return {
+            identity: self._placed(self._opened(self._key(identity), kept))
+            for identity, kept, denial in zip(wanted, replies[: len(wanted)], replies[len(wanted) :], strict=True)
+            if isinstance(kept, bytes) and not shuts_out(denial)
+        }
 
     def _opened(self, key: str, sealed: bytes) -> Person:
         return _PERSON.validate_json(self._sealer.open(sealed, bound_to=key))
@@ -78,6 +83,11 @@ class People:
         claimed = {name for name in person.groups if name not in self._groups or self._groups[name].from_claims}
         named = {name for name, group in self._groups.items() if person.identity in group.members}
         return replace(person, groups=frozenset(claimed | named))
+
+    def _mark(self, person: Person) -> str:
+        # Keyed, because groups are few enough to be guessed from a bare digest.
+        said = orjson.dumps((person, self._max_age_s), default=sorted)
+        return hmac.digest(self._sealer.veiling_key, said, "sha256").hex()
 
     def _key(self, identity: Identity) -> str:
         return self._connection.key(f"person:{identity}", "said")

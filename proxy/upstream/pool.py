@@ -11,7 +11,7 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from config.settings import Upstream
@@ -97,15 +97,20 @@ class UpstreamPool:
         self._closed = False
         self._emptied: asyncio.Future[None] | None = None
 
-    async def send(self, outgoing: Outgoing, *, fresh: bool = False) -> Response:
+    async def send(
+        self, outgoing: Outgoing, *, fresh: bool = False, cleared: Awaitable[object] | None = None
+    ) -> Response:
         """The upstream's answer, as soon as its head is there.
 
-        `fresh` takes a new connection. Raises NotSent while it is certain that no byte left us, BrokeOff afterwards.
+        `fresh` takes a new connection. Nothing is written before `cleared` has come back; what it raises is raised
+        here. Raises NotSent while it is certain that no byte left us, BrokeOff afterwards.
         """
         wire = outgoing.wire()
         connection = None if fresh or self._queue else self._take_idle()
         if connection is None:
             connection = await self._obtain(fresh=fresh)
+        if cleared is not None:
+            connection = await self._kept_until(cleared, connection)
         # INVARIANT: between `ready` and this write the loop does not turn, and nothing below here writes again.
         return await connection.converse(wire, outgoing.method)
 
@@ -173,6 +178,18 @@ class UpstreamPool:
                     self._drop(connection)
         except TimeoutError as exc:
             raise self._not_sent("no connection was to be had in time") from exc
+
+    async def _kept_until(self, cleared: Awaitable[object], connection: Connection) -> Connection:
+        try:
+            await cleared
+        except BaseException:
+            self._drop(connection)
+            raise
+        if connection.ready():
+            return connection
+        # It closed meanwhile: nothing was written to it, so another one may be used.
+        self._drop(connection)
+        return await self._obtain(fresh=True)
 
     async def _place(self, *, fresh: bool) -> Connection | None:
         if not self._queue:

@@ -311,11 +311,6 @@ async def test_a_discarded_hold_is_withdrawn(store: HoldStore):
     assert await store.held_now() == 0
 
 
-async def test_fences_grow_and_never_repeat(store: HoldStore, other_store: HoldStore):
-    fences = [await (store, other_store)[n % 2].fence() for n in range(50)]
-    assert fences == sorted(set(fences))
-
-
 async def test_text_that_is_not_unicode_is_the_callers_fault(store: HoldStore):
     hold = await fresh(store)
     odd = replace(hold, call=replace(hold.call, input=replace(hold.call.input, values={"note": "\ud800"})))

@@ -17,6 +17,7 @@ from policy.principal import Identity
 from policy.verdict import Refused
 from proxy.errors import OperatorFault, Outage
 from proxy.holds.connection import StoreConnection, connect
+from proxy.holds.release import fence
 from proxy.holds.sealing import Sealer
 from proxy.holds.store import HoldStore, KeptResponse
 from tests.fakes.valkey import PrivateValkey
@@ -33,7 +34,9 @@ async def replica(server: PrivateValkey, *, timeout_s: float = 5) -> AsyncIterat
     connection = connect(settings.Store(timeout_s=timeout_s), url=server.url)
     caps = settings.Holds(open_per_agent=100_000, open_total=100_000)
     try:
-        yield HoldStore(connection, sealer=Sealer(b"k" * 32), holds=caps), connection
+        store = HoldStore(connection, sealer=Sealer(b"k" * 32), holds=caps)
+        yield store, connection
+        await store.close()
     finally:
         await connection.close()
 
@@ -119,8 +122,7 @@ async def test_of_many_replicas_that_would_send_one_may(server: PrivateValkey):
             hold = await opened(left, body_digest=f"{number:064d}", agent="corp:leased")
             ready = await kept(left, hold, approved(hold, now))
             taken = [
-                moved(lease(ready, Lease(replica=f"r{n}", fence=await left.fence(), until=now + 60), now))
-                for n in range(8)
+                moved(lease(ready, Lease(replica=f"r{n}", fence=fence(now), until=now + 60), now)) for n in range(8)
             ]
             got = await asyncio.gather(*((left, right)[n % 2].keep(ready, each) for n, each in enumerate(taken)))
             assert sum(after is not None for after in got) == 1
@@ -218,6 +220,7 @@ async def test_a_move_whose_index_could_not_follow_stands_and_is_found_by_the_ne
         await connection.command("DEL", connection.key("index", "approved"))
         await connection.command("SET", connection.key("index", "approved"), "in the way")
         ready = await kept(store, hold, approved(hold, now))
+        assert await store.held_now()  # the indexes were told, in vain
         await connection.command("DEL", connection.key("index", "approved"))
         assert await store.approved(before=now + 1) == ()
         await store.due(0)
