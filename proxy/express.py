@@ -30,7 +30,7 @@ from policy.reasons import Reason
 from policy.verdict import Allow, Refused
 from proxy.audit import record
 from proxy.audit.ledger import Ledger
-from proxy.doors.agreement import agree
+from proxy.doors.agreement import whole_and_alike
 from proxy.doors.arrival import Answer, Relay
 from proxy.doors.connection import Connection, Visit
 from proxy.doors.entrance import Entrance, arrival
@@ -236,7 +236,7 @@ class Express:
         read = read_head(data[:end], limits=self._limits)
         if isinstance(read, Refused) or not read.keep_alive or read.expects_continue or read.chunked:
             return None
-        return read if len(data) - end == read.length and agree(data, read) else None
+        return read if len(data) - end == read.length and whole_and_alike(data, read) else None
 
     def _faces_of(self, ready: Ready) -> Faces:
         key = (ready.upstream.name, ready.method == "HEAD")

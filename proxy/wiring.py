@@ -17,19 +17,15 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import assert_never
 
 from config.load import Loaded, load
-from config.settings import FileSink, RedisStreamSink, Settings, SignIn, Sink, StdoutSink
-from connectors.sinks.file import AppendedFile
-from connectors.sinks.port import Sink as SinkPort
-from connectors.sinks.redis_stream import RedisStream
-from connectors.sinks.stdout import StandardOutput
+from config.settings import Settings, SignIn
 from policy.call import CallId
 from policy.reasons import Reason
 from proxy.audit.keys import veiling_key
 from proxy.audit.ledger import Ledger
 from proxy.audit.redact import Redactor
+from proxy.audit.sinks import sinks_of
 from proxy.console.pages import Console
 from proxy.desk import Desk
 from proxy.doors.addresses import base_url
@@ -168,27 +164,11 @@ class _Assembly:
     def _ledger(self) -> Ledger:
         try:
             self.ledger_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sinks = {f"{n}-{sink.kind}": self._sink(sink) for n, sink in enumerate(self.settings.ledger.sinks)}
+            sinks = sinks_of(self.settings)
             return Ledger(self.settings.ledger, directory=self.ledger_directory, worker=_worker(), sinks=sinks)
         except OSError as exc:
             detail = f"The ledger cannot be kept in {str(self.ledger_directory)!r}: {exc.strerror}."
             raise OperatorFault(Reason.LEDGER_UNAVAILABLE, detail) from exc
-
-    def _sink(self, sink: Sink) -> SinkPort:
-        limit_s = self.settings.store.timeout_s
-        match sink:
-            case StdoutSink():
-                return StandardOutput(timeout_s=limit_s)
-            case FileSink():
-                return AppendedFile(sink.path)
-            case RedisStreamSink():
-                url = sink.url or self.settings.store.url
-                if url is None:
-                    detail = "A redis-stream sink needs its own `url` when the store is embedded."
-                    raise OperatorFault(Reason.LEDGER_UNAVAILABLE, detail)
-                return RedisStream(url=url, stream=sink.stream, max_length=sink.max_length, timeout_s=limit_s)
-            case _:
-                assert_never(sink)
 
     async def publish(self) -> None:
         """The law, and the watcher that replaces it."""

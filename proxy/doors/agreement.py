@@ -1,4 +1,4 @@
-"""A second reading of a whole call, by llhttp, for who takes it without handing it to aiohttp's parser.
+"""Whether a second reader takes a request for the same one that we do: aiohttp's parser, or llhttp for a whole call.
 
 What two independent readers take for the same request, an upstream will take for the same (threats.md F1 to F8).
 """
@@ -6,6 +6,7 @@ What two independent readers take for the same request, an upstream will take fo
 from __future__ import annotations
 
 import httptools
+from aiohttp.http_parser import RawRequestMessage
 
 from proxy.doors.hygiene import Head
 
@@ -35,7 +36,7 @@ class _Reading:
         self.whole += 1
 
 
-def agree(data: bytes, head: Head) -> bool:
+def whole_and_alike(data: bytes, head: Head) -> bool:
     """Whether these bytes are one whole request, and the one whose head was read as `head`."""
     reading = _Reading()
     parser = httptools.HttpRequestParser(reading)
@@ -51,4 +52,17 @@ def agree(data: bytes, head: Head) -> bool:
         and reading.host.decode("latin-1").lower() == head.host
         and reading.length == b"%d" % head.length
         and parser.should_keep_alive()
+    )
+
+
+def agree(message: object, head: Head) -> bool:
+    """Whether aiohttp's parser read the same request as we did."""
+    return (
+        isinstance(message, RawRequestMessage)
+        and message.method == head.method
+        and message.path == (f"{head.path}?{head.query}" if head.query else head.path)
+        and bool(message.chunked) == head.chunked
+        and not message.upgrade
+        and message.headers.get("Host", "").lower() == head.host
+        and int(message.headers.get("Content-Length", "0")) == head.length
     )

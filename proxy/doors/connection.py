@@ -29,8 +29,10 @@ from config.settings import Limits
 from policy.call import CallId
 from policy.reasons import Reason
 from policy.verdict import Refused
+from proxy.doors.agreement import agree
 from proxy.doors.arrival import Answer
 from proxy.doors.body import BodyRefused
+from proxy.doors.clock import HeadClock
 from proxy.doors.hygiene import Head
 from proxy.doors.intake import Intake, Opened, Step
 
@@ -359,58 +361,3 @@ class Server(web_server.Server):
     def stop_clock(self) -> None:
         """Ends the sweep."""
         self._clock.end()
-
-
-class HeadClock:
-    """One sweep over all connections that owe a head, instead of a timer for each.
-
-    All deadlines are equally far away, so connections stand in the order in which they run out.
-    """
-
-    def __init__(self, *, timeout_s: float, loop: asyncio.AbstractEventLoop) -> None:
-        self._timeout_s = timeout_s
-        self._loop = loop
-        self._deadlines: dict[Connection, float] = {}
-        self._sweeping: asyncio.TimerHandle | None = None
-
-    def start(self, connection: Connection) -> None:
-        """From now the head must be complete in time. Asked again before that, changes nothing."""
-        self._deadlines.setdefault(connection, self._loop.time() + self._timeout_s)
-        if self._sweeping is None:
-            self._sweeping = self._loop.call_later(self._timeout_s / 4, self._sweep)
-
-    def stop(self, connection: Connection) -> None:
-        """The head is there."""
-        self._deadlines.pop(connection, None)
-
-    def end(self) -> None:
-        """Sweeps no more."""
-        self._deadlines.clear()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
-
-    def _sweep(self) -> None:
-        now = self._loop.time()
-        late = []
-        for connection, deadline in self._deadlines.items():
-            if deadline > now:
-                break
-            late.append(connection)
-        for connection in late:
-            self.stop(connection)
-            connection.out_of_time()
-        self._sweeping = self._loop.call_later(self._timeout_s / 4, self._sweep) if self._deadlines else None
-
-
-def agree(message: object, head: Head) -> bool:
-    """Whether aiohttp's parser read the same request as we did."""
-    return (
-        isinstance(message, RawRequestMessage)
-        and message.method == head.method
-        and message.path == (f"{head.path}?{head.query}" if head.query else head.path)
-        and bool(message.chunked) == head.chunked
-        and not message.upgrade
-        and message.headers.get("Host", "").lower() == head.host
-        and int(message.headers.get("Content-Length", "0")) == head.length
-    )
