@@ -47,12 +47,17 @@ class Entry(NamedTuple):
     """Unix seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Strung:
-    """Lines with their newlines, and the tip after them."""
+class Strung(NamedTuple):
+    """Lines, and the tip after them."""
 
-    lines: tuple[bytes, ...]
+    payload: bytes
+    """Every line, each with its newline: a record has no raw newline of its own."""
     tip: Tip
+
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        """One by one, with their newlines."""
+        return apart(self.payload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +118,14 @@ def string(tip: Tip, entries: Iterable[Entry], *, chain: str) -> Strung:
         _push(edge, size, digest)
         last = digest.hex()
         size += 1
-        lines.append(line + b"\n")
-    return Strung(lines=tuple(lines), tip=Tip(size=size, last=last, edge=tuple(edge)))
+        lines.append(line)
+    lines.append(b"")
+    return Strung(payload=b"\n".join(lines), tip=Tip(size=size, last=last, edge=tuple(edge)))
+
+
+def apart(payload: bytes) -> tuple[bytes, ...]:
+    """The lines of a payload, each with its newline."""
+    return tuple(line + b"\n" for line in payload.split(b"\n")[:-1])
 
 
 def read(line: bytes) -> Link:

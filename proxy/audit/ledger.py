@@ -22,7 +22,7 @@ from typing import TypeVar
 from config import settings as config
 from connectors.sinks.port import Sink
 from policy.reasons import Reason
-from proxy.audit.chain import CHAIN_NAME, Entry
+from proxy.audit.chain import CHAIN_NAME, Entry, apart
 from proxy.audit.keys import signing_key, veiling_key
 from proxy.audit.live import Follower, LiveFeed
 from proxy.audit.orphans import Finishing, adopt, mark_complete
@@ -31,7 +31,7 @@ from proxy.audit.redact import Redactor
 from proxy.audit.scribe import Scribe, Settled, outage
 from proxy.audit.segments import Place
 from proxy.audit.shipper import Shipper
-from proxy.audit.spool import Disk, Spool, Written
+from proxy.audit.spool import Disk, Spool
 from proxy.errors import OperatorFault, Outage
 
 _T = TypeVar("_T")
@@ -90,7 +90,8 @@ class Ledger:
         self._sync_news = asyncio.Event()
         self._closing = asyncio.Event()
         self._ended = asyncio.Event()
-        self._started = self._running = self._all_written = False
+        self._room = settings.queue_records
+        self._started = self._running = self._stopping = self._all_written = False
 
     @property
     def queued(self) -> int:
@@ -167,28 +168,32 @@ class Ledger:
 
     async def close(self) -> None:
         """Everything queued is written and checkpointed, the chain is free. Records are refused from here on."""
-        self._closing.set()
-        self._scribe.finish()
+        self._stop()
         if self._started:
             await self._ended.wait()
         self._give_up("It is stopping.")
 
     def _admit(self, *, concludes: bool) -> None:
-        if self._closing.is_set():
+        if self._stopping:
             raise outage("It is stopping.")
         # What was sent must be concluded: conclusions have room of their own behind the limit that stops intents.
-        room = self._settings.queue_records * (2 if concludes else 1)
-        if self._scribe.queued >= room:
+        if self._scribe.queued >= (self._room * 2 if concludes else self._room):
             raise outage("Too many records wait to be written.")
         if concludes:
             return
         if self._scribe.stalled:
             raise outage("The disk does not answer.")
-        if self._shipper and self._shipper.longest_lag > self._settings.sink_lag_records:
+        if self._sinks and self._shipper and self._shipper.longest_lag > self._settings.sink_lag_records:
             raise outage("A sink is too far behind.")
 
-    def _landed(self, written: Written) -> None:
-        self._live.publish(written.lines)
+    def _stop(self) -> None:
+        self._stopping = True
+        self._closing.set()
+        self._scribe.finish()
+
+    def _landed(self, payload: bytes) -> None:
+        if self._live.followed:
+            self._live.publish(apart(payload))
         if self._shipper:
             self._shipper.wake()
 
@@ -255,8 +260,7 @@ class Ledger:
     async def _finish_writing(self) -> None:
         # Whatever ended the loops: what was queued is written. The chain ends with two checkpoints: one that the sinks
         # get as a record, and one that counts that record.
-        self._closing.set()
-        self._scribe.finish()
+        self._stop()
         await self._flush()
         if self._spool.size > self._spool.checkpointed + 1:
             await self._checkpoint(recorded=True)

@@ -59,6 +59,11 @@ class LiveFeed:
     def __init__(self) -> None:
         self._followers: set[Follower] = set()
 
+    @property
+    def followed(self) -> bool:
+        """Whether anybody looks on: if not, nobody needs the lines one by one."""
+        return bool(self._followers)
+
     def publish(self, lines: Sequence[bytes]) -> None:
         """Every follower has the lines, or is dropped because it did not read the last ones."""
         for follower in tuple(self._followers):

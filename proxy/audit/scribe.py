@@ -12,13 +12,12 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from math import inf
 from typing import TypeAlias
 
 from policy.reasons import Reason
 from proxy.audit.chain import Entry
-from proxy.audit.spool import Spool, Written
+from proxy.audit.spool import Spool
 from proxy.errors import Outage
 
 _BATCH_RECORDS = 500
@@ -27,8 +26,10 @@ _RETRY_S = 1.0
 _QUICK_S = 0.010
 """A write that takes longer has waited for the disk. Far above the microseconds of a copy, because a thread that comes
 in between may keep the interpreter for its switch interval, 5 ms."""
-_DISTRUST_S = 5.0
-"""Time in the thread after a slow write: a disk whose every write is slow holds the loop up once in this time."""
+_FIRST_DISTRUST_S = 0.5
+_LONGEST_DISTRUST_S = 30.0
+"""Time in the thread after a slow write, doubled by each that follows: one hiccup costs little, and a disk that is
+always slow holds the loop up twice a minute."""
 _TRUST_S = 1.0
 """A disk that has not been written to for longer, or not at all, may have gone away: a thread tries first."""
 
@@ -38,23 +39,29 @@ Settled: TypeAlias = Callable[[Outage | None], None]
 _log = logging.getLogger("assentry.audit")
 
 
-@dataclass(slots=True)
 class _Batch:
     """Entries, and at the same index whom to tell; None for a conclusion: nobody waits, so it is never given up."""
 
-    entries: list[Entry] = field(default_factory=list)
-    settled: list[Settled | None] = field(default_factory=list)
+    __slots__ = ("entries", "settled")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """By new lists: the old ones may be in other hands."""
+        self.entries: list[Entry] = []
+        self.settled: list[Settled | None] = []
 
     def first(self, limit: int) -> _Batch:
         """Takes so many off the front."""
-        taken = _Batch(self.entries[:limit], self.settled[:limit])
-        del self.entries[:limit], self.settled[:limit]
+        taken = _Batch()
+        taken.entries, self.entries = self.entries[:limit], self.entries[limit:]
+        taken.settled, self.settled = self.settled[:limit], self.settled[limit:]
         return taken
 
     def drop_waiting(self) -> list[Settled]:
         """Conclusions remain. Returns who waited for the others."""
         waiting = [settled for settled in self.settled if settled is not None]
-        # New lists: the old ones may be in a thread's hands.
         self.entries = [entry for entry, settled in zip(self.entries, self.settled, strict=True) if settled is None]
         self.settled = [None] * len(self.entries)
         return waiting
@@ -69,10 +76,10 @@ class Scribe:
         *,
         appender: Executor,
         timeout_s: float,
-        landed: Callable[[Written], None],
+        landed: Callable[[bytes], None],
         clock: Callable[[], float],
     ) -> None:
-        """`landed` hears of every batch, before those who wait for its records do. `clock` counts seconds."""
+        """`landed` gets the lines of every batch, before those who wait for them are told. `clock` counts seconds."""
         self._spool = spool
         self._appender = appender
         self._timeout_s = timeout_s
@@ -80,10 +87,11 @@ class Scribe:
         self._clock = clock
         self._queue = _Batch()
         self._flying = _Batch()
-        self._job: asyncio.Future[Written] | None = None
-        self._news = asyncio.Event()
+        self._job: asyncio.Future[bytes] | None = None
+        self._sleeper: asyncio.Future[None] | None = None
         self._finishing = False
         self._trusted_from = self._trusted_until = -inf
+        self._distrust_s = _FIRST_DISTRUST_S
         self.stalled = False
         """Whether a write has been waiting for the disk for longer than it may."""
 
@@ -94,27 +102,30 @@ class Scribe:
 
     def take(self, entry: Entry, settled: Settled | None) -> None:
         """It is written when this turn of the loop is over; without `settled`, tried until it is."""
-        self._queue.entries.append(entry)
-        self._queue.settled.append(settled)
-        self._news.set()
+        queue = self._queue
+        queue.entries.append(entry)
+        queue.settled.append(settled)
+        if self._sleeper is not None:
+            self._wake()
 
     def finish(self) -> None:
         """Nothing more will come: `run` ends once all is written."""
         self._finishing = True
-        self._news.set()
+        self._wake()
 
     async def run(self) -> None:
         """Writes until `finish`, and then until nothing is left or the disk refuses it."""
         while self._queue.entries or not self._finishing:
-            await self._news.wait()
-            self._news.clear()
-            if not self._queue.entries or await self._write():
-                # What was posted by those who were told belongs to the next turn.
-                await asyncio.sleep(0)
+            if not self._queue.entries:
+                await self._news_within(None)
+            elif await self._write():
+                if self._queue.entries:
+                    # What those who were told have posted belongs to the next turn.
+                    await asyncio.sleep(0)
             elif self._finishing:
                 return
-            else:
-                await self._pause()
+            elif not any(self._queue.settled):
+                await self._news_within(_RETRY_S)
 
     async def drain(self) -> None:
         """After `run`, however it ended: what flies has landed and what is queued is written, if the disk lets it."""
@@ -132,21 +143,22 @@ class Scribe:
         lost, self._queue = len(self._queue.entries), _Batch()
         return lost
 
-    async def _pause(self) -> None:
-        if any(self._queue.settled):
-            self._news.set()
-            return
+    async def _news_within(self, limit_s: float | None) -> None:
+        self._sleeper = asyncio.get_running_loop().create_future()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), _RETRY_S)
-        self._news.set()
+            await asyncio.wait_for(self._sleeper, limit_s)
+
+    def _wake(self) -> None:
+        sleeper, self._sleeper = self._sleeper, None
+        if sleeper is not None and not sleeper.done():
+            sleeper.set_result(None)
 
     async def _write(self) -> bool:
         """Whether the front of the queue was written."""
         if len(self._queue.entries) <= _BATCH_RECORDS:
-            self._flying, self._queue = self._queue, _Batch()
+            self._flying, self._queue = self._queue, self._flying
         else:
             self._flying = self._queue.first(_BATCH_RECORDS)
-            self._news.set()
         here = self._write_here() if self._trusted_from <= self._clock() < self._trusted_until else None
         return await self._write_in_thread() if here is None else here
 
@@ -154,15 +166,15 @@ class Scribe:
         """None: nothing was tried, because it might have to wait."""
         began = self._clock()
         try:
-            written = self._spool.append_at_once(self._flying.entries)
+            payload = self._spool.append_at_once(self._flying.entries)
         except Outage as fault:
             self._fail(fault)
             return False
         finally:
             self._judge(began)
-        if written is None:
+        if payload is None:
             return None
-        self._succeed(written)
+        self._succeed(payload)
         return True
 
     async def _write_in_thread(self) -> bool:
@@ -174,20 +186,21 @@ class Scribe:
             await asyncio.wait({job})
         return self._land(job)
 
-    def _land(self, job: asyncio.Future[Written]) -> bool:
+    def _land(self, job: asyncio.Future[bytes]) -> bool:
         self._job, self.stalled = None, False
         try:
-            written = job.result()
+            payload = job.result()
         except Outage as fault:
             self._fail(fault)
             return False
         self._trusted_until = self._clock() + _TRUST_S
-        self._succeed(written)
+        self._succeed(payload)
         return True
 
-    def _succeed(self, written: Written) -> None:
-        settled, self._flying = self._flying.settled, _Batch()
-        self._landed(written)
+    def _succeed(self, payload: bytes) -> None:
+        settled = self._flying.settled
+        self._flying.clear()
+        self._landed(payload)
         _tell(settled, None)
 
     def _fail(self, fault: Outage) -> None:
@@ -214,7 +227,9 @@ class Scribe:
         if now - began <= _QUICK_S:
             self._trusted_until = now + _TRUST_S
             return
-        self._trusted_from = now + _DISTRUST_S
+        again = now < self._trusted_from + _LONGEST_DISTRUST_S
+        self._distrust_s = min(self._distrust_s * 2, _LONGEST_DISTRUST_S) if again else _FIRST_DISTRUST_S
+        self._trusted_from = now + self._distrust_s
         _log.warning("the ledger's disk took %.0f ms for a write: a thread writes for a while", (now - began) * 1000)
 
 

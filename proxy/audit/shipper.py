@@ -45,6 +45,7 @@ class Shipper:
         self._durable = durable
         self._timeout_s = timeout_s
         self._cursors = {name: load_cursor(directory, name) for name in sinks}
+        self._slowest = self._seq_of_slowest()
         self._news = {name: asyncio.Event() for name in sinks}
         self._finishing = False
 
@@ -57,7 +58,7 @@ class Shipper:
     @property
     def longest_lag(self) -> int:
         """Records the slowest sink does not have yet."""
-        return max(self.lag.values(), default=0)
+        return max(0, self._size() - self._slowest) if self._cursors else 0
 
     async def run(self) -> None:
         """Ships until `finish` was called and every sink has everything."""
@@ -84,7 +85,7 @@ class Shipper:
                 if lines:
                     await self._offer(sink, lines)
                     await asyncio.to_thread(save_cursor, self._directory, name, after)
-                    self._cursors[name] = after
+                    self._move(name, after)
             except (SinkUnavailable, TimeoutError, OSError, LookupError, Outage) as exc:
                 _log.warning("sink %s is behind by %d: %s", name, self.lag[name], str(exc) or type(exc).__name__)
                 await asyncio.sleep(pause_s)
@@ -101,8 +102,17 @@ class Shipper:
         if cursor.seq > until.seq:
             # The folder was put back from an older copy: twice is allowed, never is not.
             _log.warning("the cursor of sink %s was ahead of chain %s: shipping it anew", name, self._directory.name)
-            cursor = self._cursors[name] = BEGINNING
+            cursor = BEGINNING
+            self._move(name, cursor)
         return await asyncio.to_thread(read_on, self._directory, cursor, until, limit_bytes=_BATCH_BYTES)
+
+    def _move(self, name: str, cursor: Place) -> None:
+        self._cursors[name] = cursor
+        self._slowest = self._seq_of_slowest()
+
+    def _seq_of_slowest(self) -> int:
+        # Kept, because every record asks how far behind the sinks are, and cursors move a few times a second.
+        return min((cursor.seq for cursor in self._cursors.values()), default=0)
 
     async def _offer(self, sink: Sink, lines: Sequence[bytes]) -> None:
         async with asyncio.timeout(self._timeout_s):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -40,20 +41,16 @@ class Disk:
     """Seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """Lines that the operating system has, and the `seq` of the first."""
+class _End(NamedTuple):
+    """Where the chain ends, in one value: a thread that reads it never sees half of a change."""
 
-    first: int
-    lines: tuple[bytes, ...]
+    tip: Tip
+    segment: int
+    offset: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _End:
-    """Tip and place in one value, so that a thread that reads it never sees half of a change."""
-
-    tip: Tip = field(default_factory=Tip)
-    place: Place = segments.BEGINNING
+    @property
+    def place(self) -> Place:
+        return Place(segment=self.segment, offset=self.offset, seq=self.tip.size)
 
 
 class Spool:
@@ -70,7 +67,7 @@ class Spool:
         self._appending = Lock()
         self._syncing = Lock()
         self._lock_fd = self._fd = -1
-        self._end = _End()
+        self._end = _End(Tip(), 0, 0)
         self._durable = segments.BEGINNING
         self._broken = False
         self._checkpointed = 0
@@ -99,7 +96,7 @@ class Spool:
             self._release()
             raise
 
-    def append(self, entries: Sequence[Entry]) -> Written:
+    def append(self, entries: Sequence[Entry]) -> bytes:
         """The entries as lines of the chain, all of them, in the operating system's hands.
 
         Raises Outage, and then none of them is in the chain.
@@ -107,15 +104,15 @@ class Spool:
         try:
             with self._appending:
                 self._mend()
-                if self._end.place.offset >= self._segment_bytes:
+                if self._end.offset >= self._segment_bytes:
                     self._begin_segment(entries[0].at)
                 return self._put(entries)
         except OSError as exc:
             raise _outage(exc) from exc
 
-    def append_at_once(self, entries: Sequence[Entry]) -> Written | None:
+    def append_at_once(self, entries: Sequence[Entry]) -> bytes | None:
         """As `append`, by a single write. None, and nothing is done, where more is needed: a new file, or mending."""
-        if self._broken or self._end.place.offset >= self._segment_bytes:
+        if self._broken or self._end.offset >= self._segment_bytes:
             return None
         if not self._appending.acquire(blocking=False):
             return None
@@ -159,31 +156,27 @@ class Spool:
         counted = last_checkpoint(self._directory, key=self._key.public_key())
         self._checkpointed = counted.size if counted else 0
         found = recover(self._directory, chain=self.chain, checkpoint=counted)
-        self._end = _End(tip=found.tip)
+        self._end = _End(found.tip, 0, 0)
         if found.segment is None:
             self._begin_segment(now)
         else:
-            place = Place(segment=found.segment, offset=found.offset, seq=found.tip.size)
-            self._end = _End(tip=found.tip, place=place)
+            self._end = _End(found.tip, found.segment, found.offset)
             self._fd = os.open(segments.path_of(self._directory, found.segment), _APPEND, 0o600)
         for torn in found.torn:
             self._put([self._own(Kind.HEALED, torn.facts, now)])
         self._sync_end()
 
-    def _put(self, entries: Sequence[Entry]) -> Written:
+    def _put(self, entries: Sequence[Entry]) -> bytes:
         self._check_file()
         end = self._end
         strung = string(end.tip, entries, chain=self.chain)
-        payload = b"".join(strung.lines)
         try:
-            self._write(self._fd, payload)
+            self._write(self._fd, strung.payload)
         except OSError:
             self._cut_back()
             raise
-        offset = end.place.offset + len(payload)
-        place = Place(segment=end.place.segment, offset=offset, seq=strung.tip.size)
-        self._end = _End(tip=strung.tip, place=place)
-        return Written(first=end.tip.size, lines=strung.lines)
+        self._end = _End(strung.tip, end.segment, end.offset + len(strung.payload))
+        return strung.payload
 
     def _write(self, fd: int, payload: bytes) -> None:
         rest = memoryview(payload)
@@ -192,13 +185,13 @@ class Spool:
 
     def _cut_back(self) -> None:
         try:
-            os.ftruncate(self._fd, self._end.place.offset)
+            os.ftruncate(self._fd, self._end.offset)
         except OSError:
             self._broken = True
 
     def _check_file(self) -> None:
         kept = os.fstat(self._fd)
-        if kept.st_nlink == 0 or kept.st_size != self._end.place.offset:
+        if kept.st_nlink == 0 or kept.st_size != self._end.offset:
             raise OSError(f"the file of chain {self.chain} was changed or removed by somebody else")
 
     def _sync_end(self) -> None:
@@ -247,7 +240,7 @@ class Spool:
         # Whatever is in a file of this name was never acknowledged: its first record is only now written.
         fd = os.open(segments.path_of(self._directory, tip.size), _APPEND | os.O_TRUNC, 0o600)
         try:
-            self._write(fd, strung.lines[0])
+            self._write(fd, strung.payload)
             self._disk.sync(fd)
             self._sync_directory()
         except OSError:
@@ -257,8 +250,8 @@ class Spool:
             if self._fd >= 0:
                 os.close(self._fd)
             self._fd = fd
-            self._durable = Place(segment=tip.size, offset=len(strung.lines[0]), seq=strung.tip.size)
-            self._end = _End(tip=strung.tip, place=self._durable)
+            self._end = _End(strung.tip, tip.size, len(strung.payload))
+            self._durable = self._end.place
 
     def _own(self, kind: Kind, facts: Facts, at: float) -> Entry:
         return Entry(json=self._redactor.encode({"kind": kind.value, **facts}), at=at)

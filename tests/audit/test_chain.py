@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -65,6 +66,46 @@ def test_strung_lines_name_the_hash_of_the_line_before(facts: list[dict[str, int
         assert (link.chain, link.seq, link.prev, link.kind) == ("c", seq, last, "k")
         last = leaf(line.rstrip(b"\n")).hex()
     assert second.tip == grown(Tip(), [leaf(line.rstrip(b"\n")) for line in (*first.lines, *second.lines)])
+
+
+def plainly(tip: Tip, entries: list[Entry], chain: str) -> list[bytes]:
+    """The lines as the documentation of the format has them, with nothing spared."""
+    lines, last = [], tip.last
+    for seq, entry in enumerate(entries, start=tip.size):
+        at = datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        head = b'{"v":1,"chain":"%b","seq":%d,"prev":"%b","at":"%b",'
+        line = head % (chain.encode(), seq, last.encode(), at.encode()) + entry.json.removeprefix(b"{")
+        last = hashlib.sha256(b"\x00" + line).hexdigest()
+        lines.append(line + b"\n")
+    return lines
+
+
+TIMES = (
+    st.floats(0, 4e9) | st.integers(0, 4 * 10**12).map(lambda number: number / 1000) | st.just(1_999_999_999.9999998)
+)
+
+
+@given(
+    st.lists(st.tuples(st.dictionaries(st.text(max_size=5), st.text(max_size=9), min_size=1), TIMES), max_size=20),
+    st.integers(0, 40),
+    st.sampled_from(["c", "worker-1_a"]),
+)
+def test_lines_are_those_of_a_plain_reading_of_the_format(
+    records: list[tuple[dict[str, str], float]], before: int, chain: str
+) -> None:
+    entries = [Entry(json=orjson.dumps(facts), at=at) for facts, at in records]
+    tip = grown(Tip(), [leaf(b"%d" % number) for number in range(before)])
+    strung = string(tip, entries, chain=chain)
+    assert list(strung.lines) == plainly(tip, entries, chain)
+    assert strung.payload == b"".join(strung.lines)
+    leaves = [leaf(line.removesuffix(b"\n")) for line in strung.lines]
+    assert strung.tip == grown(tip, leaves)
+    assert root(strung.tip) == by_the_book([*(leaf(b"%d" % number) for number in range(before)), *leaves])
+
+
+@given(TIMES)
+def test_an_instant_is_the_text_that_datetime_makes(at: float) -> None:
+    assert instant(at) == datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """How fast the ledger takes records: `python tests/bench/bench_ledger.py [seconds]`.
 
-Prints records a second and what each costs: `posted`, already encoded, so many in a turn of the loop; then by durability
-and number of callers, made and encoded anew each time. On a file system that is really on a disk (`TMPDIR`), or the
-syncs are worth nothing.
+Prints records a second and what each costs: `posted`, encoded before and so many in a turn of the loop; then by
+durability and number of callers, made and encoded anew each time. On a file system that is really on a disk (`TMPDIR`),
+or the syncs are worth nothing.
 """
 
 from __future__ import annotations
