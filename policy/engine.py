@@ -19,7 +19,7 @@ from policy.annotations import Kind, join
 from policy.attempt import Attempt
 from policy.bundle import Bundle, Slice
 from policy.call import Call, Recent
-from policy.facts import Moment
+from policy.facts import Fact, Moment
 from policy.operation import Operation
 from policy.reasons import Reason
 from policy.rules import Rule
@@ -28,10 +28,13 @@ from policy.verdict import Allow, Approvals, Ask, Deny, Gate, Verdict
 _CLOCK_LIFETIME_S = 1.0
 """How long a remembered verdict that rests on the clock is good."""
 _MOST_CALLERS = 4096
-"""Prepared sets of caller entities; some 7 KiB each."""
+"""Prepared sets of entities; some 7 KiB each."""
 _LONGEST_KEY = 2048
 """Bytes of context beyond which a verdict is not worth remembering; an agent could fill the memory with bodies."""
 _NO_APPROVALS = Approvals()
+_NO_CALLS = Recent()
+_ANY = "*"
+"""The id that stands for every object's where no policy tells objects apart by theirs."""
 _UNREADABLE = (ValueError, TypeError, OverflowError, OSError)
 """What building a question may raise: lone surrogates, numbers beyond 64 bits, times beyond the calendar, bad ids."""
 
@@ -49,6 +52,19 @@ class Explanation:
     """What of the context they look at."""
     seen: str
     """The context they were given, as JSON; empty where it could not be built."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is known of all calls of one operation before there is any."""
+
+    operation: Operation
+    part: Slice
+    steady: bool
+    by_id: bool
+    """Whether a policy may treat two objects differently that have the same kind and owner."""
+    telling: tuple[Fact, ...]
+    """What makes two calls by one caller about one object different questions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +100,8 @@ class Engine:
         self.bundle = bundle
         self._most = cache_size
         self._remembered: dict[tuple[object, ...], _Remembered] = {}
-        self._callers: dict[_Caller, Entities] = {}
-        self._steady: dict[str, bool] = {}
+        self._entities: dict[tuple[object, ...], Entities] = {}
+        self._known: dict[str, _Known] = {}
 
     def judge(
         self, call: Call, *, now: float, recent: Recent | None = None, approvals: Approvals = _NO_APPROVALS
@@ -94,20 +110,20 @@ class Engine:
 
         `recent` may be left out where `reads_recent` says that no policy looks at it.
         """
-        part = self.bundle.slice(call.operation.name)
-        if part is None:
+        known = self._know(call.operation.name)
+        if known is None:
             return self._deny(Reason.NO_POLICY_PERMITS, f"No policy knows the operation {call.operation.name!r}.")
+        part = known.part
         wrong = fitness.unfit(call, part.demands) if part.demands else None
         if wrong is not None:
             return self._deny(wrong.reason, wrong.detail)
         if part.reads_recent and recent is None:
             return self._deny(Reason.POLICY_ERROR, "A policy limits how often this is done; the counts are missing.")
-        known = self.bundle.operations[call.operation.name]
-        moment = self._moment(call, known=known, now=now, recent=recent, approvals=approvals)
+        moment = self._moment(call, known=known.operation, now=now, recent=recent, approvals=approvals)
         try:
-            if approvals != _NO_APPROVALS:
-                return self._decide(part, self._question(part, moment))
-            return self._recall(part, moment)
+            if approvals is not _NO_APPROVALS and approvals != _NO_APPROVALS:
+                return self._decide(part, self._question(known, moment))
+            return self._recall(known, moment)
         except _UNREADABLE:
             return self._unevaluated(part.rules, ())
 
@@ -130,8 +146,8 @@ class Engine:
 
     def reads_recent(self, operation: str) -> bool:
         """Whether a policy on this operation looks at `context.recent`, so that the counters have to be fetched."""
-        part = self.bundle.slice(operation)
-        return part is not None and part.reads_recent
+        known = self._know(operation)
+        return known is not None and known.part.reads_recent
 
     def steady(self, operation: str) -> bool:
         """Whether the verdict on one and the same call of this operation changes with the bundle only.
@@ -140,25 +156,19 @@ class Engine:
         same catalogue, and judged without approvals. False where a policy looks at the clock, at the sample (drawn for
         each call id) or at counters, and for operations that the bundle does not know.
         """
-        known = self._steady.get(operation)
-        if known is None:
-            part = self.bundle.slice(operation)
-            if part is None:
-                # Not kept: an unknown name may come from anywhere, and the answers are to be as few as the operations.
-                return False
-            known = self._steady[operation] = facts.repeats(part.seen)
-        return known
+        known = self._know(operation)
+        return known is not None and known.steady
 
     def explain(
         self, call: Call, *, now: float, recent: Recent | None = None, approvals: Approvals = _NO_APPROVALS
     ) -> Explanation:
         """The verdict on a call and all that led to it. For people: slower than `judge`, same verdict."""
         verdict = self.judge(call, now=now, recent=recent, approvals=approvals)
-        part = self.bundle.slice(call.operation.name)
-        if part is None:
+        known = self._know(call.operation.name)
+        if known is None:
             return Explanation(verdict=verdict, determining=(), considered=(), reads=(), seen="{}")
-        known = self.bundle.operations[call.operation.name]
-        moment = self._moment(call, known=known, now=now, recent=recent, approvals=approvals)
+        part = known.part
+        moment = self._moment(call, known=known.operation, now=now, recent=recent, approvals=approvals)
         return Explanation(
             verdict=verdict,
             determining=tuple(rule for rule in part.rules if rule.id in verdict.policies),
@@ -167,6 +177,20 @@ class Engine:
             seen=_shown(part, moment),
         )
 
+    def _know(self, operation: str) -> _Known | None:
+        """What is known of an operation; None, and nothing kept, where the bundle does not know it."""
+        known = self._known.get(operation)
+        part = self.bundle.slice(operation) if known is None else None
+        if part is not None:
+            known = self._known[operation] = _Known(
+                operation=self.bundle.operations[operation],
+                part=part,
+                steady=facts.repeats(part.seen),
+                by_id=any(rule.singles_out for rule in part.rules),
+                telling=facts.distinguishing(part.seen),
+            )
+        return known
+
     def _moment(
         self, call: Call, *, known: Operation, now: float, recent: Recent | None, approvals: Approvals
     ) -> Moment:
@@ -174,45 +198,60 @@ class Engine:
             call=call,
             known=known,
             now=now,
-            recent=recent or Recent(),
+            recent=recent or _NO_CALLS,
             approvals=approvals,
             labels=self.bundle.labels,
             quorums=self.bundle.quorums,
         )
 
-    def _recall(self, part: Slice, moment: Moment) -> Verdict:
+    def _recall(self, known: _Known, moment: Moment) -> Verdict:
         """The verdict as remembered, or a fresh one. Ask and errors are never remembered."""
-        call, now = moment.call, moment.now
-        steady = facts.context(part.steady, moment)
+        call, part, now = moment.call, known.part, moment.now
         about = call.resource
-        key = (part.action, _caller(call), about.id, about.kind, about.owner, steady)
+        told = facts.values(known.telling, moment)
+        named = about.id if known.by_id else _unnamed(about.id)
+        key = (part.action, _caller(call), named, about.kind, about.owner, told)
         found = self._remembered.get(key)
         # A clock that went back (`now < since`) makes the memory worthless too.
         if found is not None and (not part.reads_clock or found[0] <= now < found[0] + _CLOCK_LIFETIME_S):
             return found[1]
-        context = facts.context(part.seen, moment) if part.reads_clock else steady
-        verdict = self._decide(part, self._question(part, moment, context=context))
+        verdict = self._decide(part, self._question(known, moment))
         if isinstance(verdict, Ask) or (isinstance(verdict, Deny) and verdict.reason is Reason.POLICY_ERROR):
             return verdict
-        if len(steady) + len(about.id) <= _LONGEST_KEY:
+        if len(told) + len(named) + len(about.owner or "") <= _LONGEST_KEY:
             _keep(self._remembered, key, (now, verdict), most=self._most)
         return verdict
 
-    def _question(self, part: Slice, moment: Moment, *, context: bytes | None = None) -> _Question:
-        call = moment.call
-        key = (part.action, _caller(call))
-        callers = self._callers.get(key)
-        if callers is None:
-            # INVARIANT: every set of entities is built with the schema; without it Cedar knows no action groups.
-            callers = Entities.from_json_str(facts.callers(call).decode(), part.schema)
-            _keep(self._callers, key, callers, most=_MOST_CALLERS)
+    def _question(self, known: _Known, moment: Moment) -> _Question:
+        call, part = moment.call, known.part
+        named = call.resource.id if known.by_id else _unnamed(call.resource.id)
         return _Question(
             principal=facts.entity("Agent", call.principal.agent),
             action=part.action,
-            resource=facts.entity("Resource", call.resource.id),
-            context=facts.context(part.seen, moment) if context is None else context,
-            entities=callers.with_added_json_str(facts.resource(call).decode()),
+            resource=facts.entity("Resource", named),
+            context=facts.context(part.seen, moment),
+            entities=self._with_object(part, call, named),
         )
+
+    def _with_object(self, part: Slice, call: Call, named: str) -> Entities:
+        """The caller, the upstream and the object. Kept where the agent has no say in them."""
+        if named != _ANY or call.resource.owner is not None:
+            return self._callers(part, call).with_added_json_str(facts.resource(call, named=named).decode())
+        key = (part.action, _caller(call), call.resource.kind)
+        whole = self._entities.get(key)
+        if whole is None:
+            whole = self._callers(part, call).with_added_json_str(facts.resource(call, named=named).decode())
+            _keep(self._entities, key, whole, most=_MOST_CALLERS)
+        return whole
+
+    def _callers(self, part: Slice, call: Call) -> Entities:
+        key = (part.action, _caller(call))
+        callers = self._entities.get(key)
+        if callers is None:
+            # INVARIANT: every set of entities is built with the schema; without it Cedar knows no action groups.
+            callers = Entities.from_json_str(facts.callers(call).decode(), part.schema)
+            _keep(self._entities, key, callers, most=_MOST_CALLERS)
+        return callers
 
     def _decide(self, part: Slice, question: _Question) -> Verdict:
         answer = self._ask(part, question, policies=part.policies)
@@ -255,14 +294,14 @@ class Engine:
             "context": question.context.decode(),
         }
         said = is_authorized(asked, policies, question.entities, part.schema)
-        named = said.diagnostics.id_annotations_by_reason.values()
-        rules = tuple(self.bundle.by_id[name] for name in named if name in self.bundle.by_id)
-        errors = tuple(said.diagnostics.errors)
-        if said.decision is Decision.NoDecision and not errors:
+        found, decision, by_id = said.diagnostics, said.decision, self.bundle.by_id
+        rules = tuple([by_id[name] for name in found.id_annotations_by_reason.values() if name in by_id])
+        errors = tuple(found.errors)
+        if decision is Decision.NoDecision and not errors:
             errors = ("Cedar reached no decision",)
-        if len(rules) != len(said.diagnostics.reasons):
+        if len(rules) != len(found.reasons):
             errors = (*errors, "Cedar named a policy that is not in the bundle")
-        return _Answer(allowed=said.decision is Decision.Allow, rules=rules, errors=errors)
+        return _Answer(allowed=decision is Decision.Allow, rules=rules, errors=errors)
 
     def _unevaluated(self, rules: Sequence[Rule], errors: Iterable[str]) -> Deny:
         """The No of not knowing. Cedar's words may quote what the call carries, so only the policies are named."""
@@ -278,6 +317,13 @@ class Engine:
 def _caller(call: Call) -> _Caller:
     who = call.principal
     return (who.agent, who.owner, who.groups, call.upstream, call.environment)
+
+
+def _unnamed(name: str) -> str:
+    """The id that stands for an object's own. Raises UnicodeEncodeError where Cedar could not have read that one."""
+    if not name.isascii():
+        name.encode()
+    return _ANY
 
 
 def _shown(part: Slice, moment: Moment) -> str:

@@ -86,6 +86,25 @@ def context_reads(node: Node) -> Iterator[Path]:
         yield from context_reads(part)
 
 
+def identifies(node: Node, variable: str, *, within: str) -> bool:
+    """Whether the expression may tell by its id which entity the variable is.
+
+    Its attributes, its type, and whether it is in a literal entity of the type `within` do not tell that.
+    """
+    found = path(node)
+    if found is not None:
+        return found == (variable,)
+    if node.op in {"in", "is"} and path(node.parts[0]) == (variable,):
+        return not all(_literally(one, within) for one in node.parts[1:])
+    return any(identifies(part, variable, within=within) for part in node.parts)
+
+
+def _literally(node: Node, kind: str) -> bool:
+    if node.op == "Set":
+        return all(_literally(part, kind) for part in node.parts)
+    return isinstance(node.literal, Entity) and node.literal.type == kind
+
+
 def covers(read: Path, attribute: Path) -> bool:
     """Whether reading `read` looks at `attribute`, at a record that holds it, or at something inside it."""
     shorter = min(len(read), len(attribute))

@@ -144,6 +144,16 @@ def view(operation: Operation, reads: Iterable[Path]) -> View:
     )
 
 
+def distinguishing(seen: View) -> tuple[Fact, ...]:
+    """What tells calls apart that nobody has assented to, beside the time: the rest is the same for all of them."""
+    return tuple(fact for fact in seen.facts if not fact.moves and fact.path[0] != "approvals")
+
+
+def values(read: Iterable[Fact], moment: Moment) -> bytes:
+    """The values of these facts, as JSON: the same bytes for the same values and for nothing else. Raises TypeError."""
+    return orjson.dumps([fact.read(moment) for fact in read])
+
+
 def repeats(seen: View) -> bool:
     """Whether calls that are alike byte for byte show the same, at any time, as long as nobody has assented to them."""
     # Without assent, every attribute of `approvals` is a constant; that its age would move does not matter.
@@ -183,9 +193,9 @@ def callers(call: Call) -> bytes:
     return orjson.dumps([_agent(call), _upstream(call)])
 
 
-def resource(call: Call) -> bytes:
-    """The API object of the call, as an entity below its upstream."""
-    return orjson.dumps([_resource(call)])
+def resource(call: Call, *, named: str | None = None) -> bytes:
+    """The API object of the call, as an entity below its upstream; `named` where another id is to stand for its own."""
+    return orjson.dumps([_resource(call, call.resource.id if named is None else named)])
 
 
 def act_entities(attempt: Attempt) -> bytes:
@@ -203,7 +213,7 @@ def act_entities(attempt: Attempt) -> bytes:
         },
         "parents": [entity("Resource", call.resource.id), entity("Upstream", call.upstream)],
     }
-    return orjson.dumps([person, held, _agent(call), _upstream(call), _resource(call)])
+    return orjson.dumps([person, held, _agent(call), _upstream(call), _resource(call, call.resource.id)])
 
 
 def _input(name: str) -> Callable[[Moment], Plain]:
@@ -238,13 +248,13 @@ def _upstream(call: Call) -> Plain:
     return {**_entity("Upstream", call.upstream), "attrs": {"env": call.environment}}
 
 
-def _resource(call: Call) -> Plain:
+def _resource(call: Call, named: str) -> Plain:
     about = call.resource
     attributes: dict[str, Plain] = {"kind": about.kind}
     if about.owner is not None:
         attributes["owner"] = about.owner
     return {
-        "uid": entity("Resource", about.id),
+        "uid": entity("Resource", named),
         "attrs": attributes,
         "parents": [entity("Upstream", call.upstream)],
     }

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from policy.annotations import Kind, complaints, kind_of, obligations
 from policy.errors import Problem
-from policy.expressions import Json, Node, Path, UnknownForm, context_reads, tree
+from policy.expressions import Json, Node, Path, UnknownForm, context_reads, identifies, tree
 from policy.requirement import NotARequirement, requirement
 from policy.statements import Statement
 from policy.verdict import Alternative, Obligations
 
-AGENT, USER = "Agent", "User"
+AGENT, USER, UPSTREAM = "Agent", "User", "Upstream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,8 @@ class Rule:
     reads: frozenset[Path]
     """Paths below `context` that it may look at."""
     obligations: Obligations
+    singles_out: bool
+    """Whether it may treat one object of an API differently from another of the same kind and owner."""
     any_of: tuple[Alternative, ...] = ()
     """What a gate asks for."""
     reason: str = ""
@@ -54,6 +56,9 @@ class _Clauses:
 
     def reads(self) -> frozenset[Path]:
         return frozenset(path for node in (*self.when, *self.unless) for path in context_reads(node))
+
+    def single_out(self) -> bool:
+        return any(identifies(node, "resource", within=UPSTREAM) for node in (*self.when, *self.unless))
 
 
 def understand(
@@ -86,6 +91,7 @@ def understand(
         principal=_scope_type(form["principal"]),
         reads=clauses.reads(),
         obligations=obligations(annotations),
+        singles_out=_names_an_object(form["resource"]) or clauses.single_out(),
         any_of=any_of,
         reason=annotations.get("reason", ""),
     )
@@ -153,6 +159,19 @@ def _scope_type(scope: Json) -> str | None:
         return str(scope["entity_type"])
     one = scope.get("entity")
     return str(one["type"]) if scope["op"] == "==" and isinstance(one, Mapping) else None
+
+
+def _names_an_object(scope: Json) -> bool:
+    """Whether a resource scope may be about one object; `in Upstream::"…"` and `is Resource` are about any."""
+    if not isinstance(scope, Mapping):
+        raise UnknownForm("a scope in a form that is not known here")
+    if scope["op"] == "All":
+        return False
+    above = scope if scope["op"] == "in" else scope.get("in")
+    if above is None:
+        return scope["op"] != "is"
+    entity = above.get("entity") if isinstance(above, Mapping) else None
+    return not (isinstance(entity, Mapping) and entity["type"] == UPSTREAM)
 
 
 def _unknown(action: str, actions: Iterable[str]) -> str:

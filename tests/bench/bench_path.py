@@ -100,7 +100,7 @@ def refunds(first: int, count: int) -> Iterator[Trip]:
         note = (
             f"parcel {number} was lost on its way, the customer asked twice and was promised the money back by support"
         )
-        asked = {"charge": f"ch_{identifier(number)}", "amount": 5_000 + number % 4_000, "reason": "duplicate"}
+        asked = {"charge": f"ch_{identifier(number)}", "amount": number, "reason": "duplicate"}
         body = json.dumps({**asked, "metadata": {"note": note, "ticket": f"T-{number}", "by": "billing-bot", "try": 1}})
         body += " " * (300 - len(body))
         head = (

@@ -9,7 +9,7 @@ from cedarpy import policies_to_json_str
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.expressions import Node, UnknownForm, context_reads, covers, render, tree
+from policy.expressions import Node, UnknownForm, context_reads, covers, identifies, render, tree
 
 CONDITIONS = (
     "context.input.amount > 10000",
@@ -81,3 +81,25 @@ def test_a_form_that_nobody_knows_is_refused() -> None:
         tree({"Unknown": {"something": 1}})
     with pytest.raises(UnknownForm):
         tree({"Value": {"__extn": {"fn": "ip", "arg": "::1"}}})
+
+
+@pytest.mark.parametrize(
+    ("text", "tells"),
+    [
+        ('resource == Resource::"a"', True),
+        ("resource == context.input.a || resource != principal", True),
+        ('resource in Resource::"a"', True),
+        ('resource in [Upstream::"a", Resource::"b"]', True),
+        ("resource in context.input.a", True),
+        ('resource is Resource in Resource::"a"', True),
+        ('[Resource::"a"].contains(resource)', True),
+        ('{"a": resource}.a.kind == "x"', True),
+        ("context.input.a in resource", True),
+        ('resource.kind == "a" && resource has owner && resource.owner == "b"', False),
+        ('resource in Upstream::"a" || resource in [Upstream::"a", Upstream::"b"]', False),
+        ('resource is Resource && resource is Resource in Upstream::"a"', False),
+        ('principal == Agent::"a" && principal in Group::"b"', False),
+    ],
+)
+def test_an_entity_is_told_by_its_id_and_not_by_what_it_shares_with_others(text: str, tells: bool) -> None:
+    assert identifies(read(text), "resource", within="Upstream") is tells

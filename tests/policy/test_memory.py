@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policy.bundle import Bundle
 from policy.call import AgentWords, Call, Input, Resource
 from policy.engine import Engine
 from policy.principal import Identity
+from policy.reasons import Reason
 from policy.verdict import Allow, Approvals, Ask, Deny
 from tests.fakes.values import ROBOT, a_call
 from tests.policy.enacted import GRANT, NOW, REFUNDS, SHIPPED, a_refund, bundle, engine
@@ -69,7 +72,7 @@ def test_what_no_policy_reads_does_not_make_a_call_another_one() -> None:
 
 def test_the_memory_is_bounded_and_loses_the_oldest_first() -> None:
     law = Engine(bundle(GRANT), cache_size=3)
-    calls = [a_call(resource=Resource(kind="charge", id=f"stripe/charge/{n}")) for n in range(4)]
+    calls = [a_call(resource=Resource(kind="charge", id="stripe/charge/1", owner=f"o{n}")) for n in range(4)]
     first, second, *_ = [law.judge(call, now=NOW) for call in calls]
     assert remembered(law) == 3
     assert law.judge(calls[1], now=NOW) is second
@@ -90,6 +93,81 @@ def test_true_and_one_are_not_the_same_question() -> None:
     assert isinstance(law.judge(a_refund(True), now=NOW), Deny)
 
 
+def about(name: str, *, owner: str | None = None) -> Call:
+    return a_call(resource=Resource(kind="charge", id=name, owner=owner))
+
+
+def test_where_no_policy_names_an_object_every_object_is_the_same_question() -> None:
+    law = engine(SHIPPED, GRANT)
+    first = law.judge(about("stripe/charge/1"), now=NOW)
+    assert law.judge(about("stripe/charge/2"), now=NOW) is first
+    assert law.judge(about("stripe/charge/2", owner="acme"), now=NOW) is not first
+    assert law.judge(a_call(resource=Resource(kind="refund", id="stripe/charge/1")), now=NOW) is not first
+
+
+@pytest.mark.parametrize(
+    "forbidding",
+    [
+        '(principal is Agent, action, resource == Resource::"stripe/charge/2")',
+        '(principal is Agent, action, resource in Resource::"stripe/charge/2")',
+        '(principal is Agent, action, resource is Resource in Resource::"stripe/charge/2")',
+        '(principal is Agent, action, resource) when { resource == Resource::"stripe/charge/2" }',
+        '(principal is Agent, action, resource) when { resource in [Resource::"x", Resource::"stripe/charge/2"] }',
+        '(principal is Agent, action, resource) when { resource is Resource in Resource::"stripe/charge/2" }',
+        '(principal is Agent, action, resource) when { Resource::"stripe/charge/2" in resource }',
+        '(principal is Agent, action, resource) when { [Resource::"stripe/charge/2"].contains(resource) }',
+        '(principal is Agent, action, resource) when { {"a": resource}.a == Resource::"stripe/charge/2" }',
+        '(principal is Agent, action, resource) unless { resource != Resource::"stripe/charge/2" }',
+        '(principal, action, resource) when { (if true then resource else resource) == Resource::"stripe/charge/2" }',
+    ],
+)
+def test_a_policy_that_names_an_object_is_asked_about_each_and_the_others_keep_their_verdict(forbidding: str) -> None:
+    law = engine(GRANT, f'@id("no") forbid {forbidding};')
+    assert isinstance(law.judge(about("stripe/charge/1"), now=NOW), Allow)
+    assert isinstance(law.judge(about("stripe/charge/2"), now=NOW), Deny)
+    assert isinstance(law.judge(about("stripe/charge/3", owner="acme"), now=NOW), Allow)
+    assert isinstance(law.judge(about("stripe/charge/2", owner="acme"), now=NOW), Deny)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        'resource in Upstream::"stripe"',
+        'resource in [Upstream::"stripe", Upstream::"crm"]',
+        "resource is Resource",
+        'resource is Resource in Upstream::"stripe"',
+        'resource has owner && resource.owner == "acme"',
+        'resource.kind like "ch*"',
+        'resource.kind != "x" && !(resource in Upstream::"crm")',
+    ],
+)
+def test_a_policy_on_what_objects_have_in_common_names_none(condition: str) -> None:
+    law = engine(GRANT, GRANT.replace("grant", "more").replace(";", f" when {{ {condition} }};"))
+    law.judge(about("stripe/charge/1"), now=NOW)
+    law.judge(about("stripe/charge/2"), now=NOW)
+    assert remembered(law) == 1
+
+
+def test_an_object_whose_id_cedar_cannot_read_is_refused_also_where_no_policy_names_it() -> None:
+    law = engine(GRANT)
+    assert isinstance(law.judge(about("stripe/charge/é"), now=NOW), Allow)
+    denied = law.judge(about("stripe/charge/\ud800"), now=NOW)
+    assert isinstance(denied, Deny)
+    assert denied.reason is Reason.POLICY_ERROR
+
+
+def test_what_an_agent_calls_its_objects_and_their_owners_is_not_kept() -> None:
+    law = engine(GRANT)
+    for number in range(9):
+        law.judge(about(f"stripe/charge/{number}", owner=f"owner {number}"), now=NOW)
+    assert len(law._entities) == 1
+    law.judge(about("stripe/charge/1"), now=NOW)
+    law.judge(about("stripe/charge/2"), now=NOW)
+    assert len(law._entities) == 2
+    law.judge(about("stripe/charge/1", owner="o" * 5000), now=NOW)
+    assert all("o" * 5000 not in str(key) for key in law._remembered)
+
+
 VARIANTS = st.builds(
     lambda amount, agent, groups, owner, peer, environment, resource, holder: a_refund(
         amount,
@@ -104,7 +182,7 @@ VARIANTS = st.builds(
     st.sampled_from([None, Identity("corp:olga")]),
     st.sampled_from(["10.0.0.1", "192.0.2.1"]),
     st.sampled_from(["prod", "dev"]),
-    st.sampled_from(["1", "2"]),
+    st.sampled_from(["1", "2", "*", "é"]),
     st.sampled_from([None, "acme"]),
 )
 EVERYTHING = """@id("by-owner") permit (principal is Agent, action == Action::"stripe:refunds.create", resource)
@@ -113,11 +191,13 @@ when { principal has owner && principal.owner == User::"corp:olga" && resource h
 @id("by-id") forbid (principal == Agent::"corp:other", action, resource == Resource::"stripe/charge/2");"""
 
 MADE = bundle(SHIPPED, REFUNDS, EVERYTHING)
+NAMELESS = bundle(SHIPPED, REFUNDS, EVERYTHING.partition('@id("by-id")')[0])
+"""The same, with no policy that names an object."""
 
 
-@given(st.lists(VARIANTS, min_size=2, max_size=12))
+@given(st.lists(VARIANTS, min_size=2, max_size=12), st.sampled_from([MADE, NAMELESS]))
 @settings(deadline=None)
-def test_memory_never_changes_a_verdict(calls: list[Call]) -> None:
-    remembering = Engine(MADE)
+def test_memory_never_changes_a_verdict(calls: list[Call], made: Bundle) -> None:
+    remembering = Engine(made)
     for call in calls:
-        assert remembering.judge(call, now=NOW) == Engine(MADE).judge(call, now=NOW)
+        assert remembering.judge(call, now=NOW) == Engine(made).judge(call, now=NOW)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from policy import facts
 from policy.bundle import Bundle
-from policy.call import AgentWords, Call, Input, Recent, Sensitivity
+from policy.call import AgentWords, Call, Input, Recent, Resource, Sensitivity
 from policy.engine import Engine
 from policy.facts import FACTS, Moment, View
 from policy.principal import Identity
@@ -44,6 +44,8 @@ CONDITIONS = (
     'resource has owner && resource.owner == "o{n}"',
     'principal has owner && principal.owner == User::"corp:olga" && context.req.weekday == {n}',
     '{{"a": context.req}}.a.sample == {n}',
+    'resource == Resource::"stripe/thing/{n}" || resource in [Resource::"crm/thing/{n}"]',
+    'resource is Resource in Upstream::"crm" && context.req.sample < {n}',
 )
 
 
@@ -110,8 +112,9 @@ def unsliced(made: Bundle, handles: tuple[PolicySet, PolicySet, Schema], moment:
 
 
 CALLS = st.builds(
-    lambda operation, amount, who, sample, peer, labels, length, said: a_call_of(
+    lambda operation, amount, who, sample, peer, labels, length, said, name, owner: a_call_of(
         operation,
+        resource=Resource(kind="thing", id=f"{operation.upstream}/thing/{name}", owner=owner),
         input=Input(values={"amount": amount} if operation.fields else {}),
         principal=replace(ROBOT, groups=frozenset(who), subject=Identity(f"corp:s{sample % 60}")),
         sample=sample,
@@ -128,6 +131,8 @@ CALLS = st.builds(
     st.frozensets(st.sampled_from(["pii", "secret"])),
     st.integers(0, 1000),
     st.none() | st.sampled_from(["15", "no", ""]),
+    st.integers(10, 60).map(str) | st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+    st.none() | st.integers(10, 60).map("o{}".format) | st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
 )
 
 
@@ -163,7 +168,7 @@ def test_a_slice_of_a_thousand_policies_judges_like_the_thousand(call: Call) -> 
 def test_the_comparison_meets_different_verdicts(size: int, kinds: set[type[Verdict]]) -> None:
     chance = random.Random(1)
     met = set()
-    for seed in (0, 1, 2, 3) if size < 1000 else (99,):
+    for seed in range(9) if size < 1000 else (99,):
         for _ in range(60):
             call = a_call_of(
                 chance.choice(OPERATIONS[1:3]),

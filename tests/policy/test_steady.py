@@ -109,7 +109,7 @@ def test_the_answer_is_the_same_when_asked_again() -> None:
 def test_nothing_is_said_of_an_operation_that_the_bundle_does_not_know_nor_is_it_kept() -> None:
     law = engine(GRANT)
     assert not law.steady("stripe:nothing.such")
-    assert not law._steady
+    assert not law._known
     assert law.steady("stripe:unknown")
 
 
