@@ -12,7 +12,7 @@ from tests.bench.running import Run, start, stop
 from tests.bench.site import Site
 from tests.bench.stack import Program, free_ports
 from tests.bench.throughput import Throughput, throughput
-from tests.bench.variants import DIRECT, ENVOY_JWT, NGINX, OURS, Variant, envoy_command, tool
+from tests.bench.variants import DIRECT, ENVOY_JWT, NGINX, OURS, Found, Variant, envoy_command, go_gate, tool
 
 _TLS = "envoy.extensions.transport_sockets.tls.v3"
 
@@ -29,7 +29,7 @@ def encrypted(run: Run, *, plan: Plan) -> Mapping[str, Throughput]:
     return taken
 
 
-def _variants(site: Site, nginx: str) -> Iterator[Variant]:
+def _variants(site: Site, nginx: str) -> Iterator[Found]:
     yield Variant(name=DIRECT, programs=(), port=site.origin_tls)
     (port,) = free_ports(1)
     config = site.fill(
@@ -37,6 +37,8 @@ def _variants(site: Site, nginx: str) -> Iterator[Variant]:
     )
     yield _variant(NGINX, port, Program(name="nginx-tls", command=[nginx, "-c", str(config)], ports=(port,)))
     yield _gate(site)
+    files = site.certificate.chain, site.certificate.key, site.certificate.chain
+    yield go_gate(site, name="go-gate-tls", origin=f"https://localhost:{site.origin_tls}", tls=files)
     envoy = tool("envoy")
     if envoy is not None:
         yield _envoy(site, envoy)

@@ -1,7 +1,7 @@
 """The product and its peers: how each is started, where it listens, and what is missing where it cannot be.
 
 Each peer does the same for a call: believe the same bearer, decide by method and path, drop the bearer, pass on. Those
-with a decision of their own log it; nginx, haproxy and Envoy log nothing here, which is in their favour.
+with code of their own log what they decide; nginx, haproxy and Envoy log nothing here, which is in their favour.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,10 +122,15 @@ def _caddy(site: Site) -> Found:
 
 
 def _go(site: Site) -> Found:
-    name, (port,) = GO, free_ports(1)
+    return go_gate(site, name="go-gate", origin=f"http://127.0.0.1:{site.origin}")
+
+
+def go_gate(site: Site, *, name: str, origin: str, tls: Sequence[Path] = ()) -> Found:
+    """Compiled, and over TLS where it is given a certificate, its key and a CA to believe."""
+    (port,) = free_ports(1)
     go = tool("go")
     if go is None:
-        return Absent(name=name, missing="go (Debian's golang-go)")
+        return Absent(name=GO, missing="go (Debian's golang-go)")
     built = ROOT / "build" / "bench" / "go-gate"
     built.parent.mkdir(parents=True, exist_ok=True)
     quiet = {**os.environ, "GO111MODULE": "off", "GOFLAGS": "", "GOCACHE": str(built.parent / "go-cache")}
@@ -133,10 +138,11 @@ def _go(site: Site) -> Found:
         [go, "build", "-o", str(built), str(PEERS / "gate.go")], env=quiet, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        return Absent(name=name, missing=f"a Go that compiles it: {done.stderr.strip()[-200:]}")
-    pem, origin = str(site.folder / "issuer.pem"), f"http://127.0.0.1:{site.origin}"
-    command = [str(built), str(port), origin, pem, site.keys.issuer, AGENTS, str(site.folder / "go-gate-decisions.log")]
-    return Variant(name=name, port=port, control=port, programs=(_program("go-gate", command, port, GOMAXPROCS="1"),))
+        return Absent(name=GO, missing=f"a Go that compiles it: {done.stderr.strip()[-200:]}")
+    pem, decisions = site.folder / "issuer.pem", site.folder / f"{name}-decisions.log"
+    command = [built, port, origin, pem, site.keys.issuer, AGENTS, decisions, *tls]
+    program = _program(name, list(map(str, command)), port, GOMAXPROCS="1")
+    return Variant(name=GO, port=port, control=port, programs=(program,))
 
 
 def _mitmproxy(site: Site) -> Found:

@@ -1,6 +1,7 @@
 // What a team writes in Go when it writes a gate itself: httputil.ReverseProxy behind a bearer that is verified and
 // remembered, a route table, a decision that is remembered, clean headers, and a line in a log. A held call waits until
-// somebody posts to /approve. Usage: gate PORT ORIGIN PEM ISSUER AUDIENCE LOG
+// somebody posts to /approve. Usage: gate PORT ORIGIN PEM ISSUER AUDIENCE LOG [CERTIFICATE KEY CA], the last three for
+// TLS on both sides.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -252,6 +254,16 @@ func publicKey(path string) *rsa.PublicKey {
 	return key.(*rsa.PublicKey)
 }
 
+func authorities(path string) *x509.CertPool {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(text)
+	return pool
+}
+
 func main() {
 	port, origin, pemFile, issuer, audience, logFile := os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6]
 	target, err := url.Parse(origin)
@@ -259,12 +271,18 @@ func main() {
 		log.Fatal(err)
 	}
 	proxy := httputil.NewSingleHostReverseProxy(target)
-	proxy.Transport = &http.Transport{MaxIdleConnsPerHost: 512, DisableCompression: true, IdleConnTimeout: 90 * time.Second}
+	transport := &http.Transport{MaxIdleConnsPerHost: 512, DisableCompression: true, IdleConnTimeout: 90 * time.Second}
+	proxy.Transport = transport
 	proxy.BufferPool = &buffers{}
 	g := &gate{
 		key: publicKey(pemFile), issuer: issuer, audience: audience, proxy: proxy,
 		verified: map[string]bearer{}, decided: map[[2]string]decision{},
 	}
 	go g.write(logFile)
-	log.Fatal((&http.Server{Addr: "127.0.0.1:" + port, Handler: g}).ListenAndServe())
+	server := &http.Server{Addr: "127.0.0.1:" + port, Handler: g}
+	if len(os.Args) < 10 {
+		log.Fatal(server.ListenAndServe())
+	}
+	transport.TLSClientConfig = &tls.Config{RootCAs: authorities(os.Args[9])}
+	log.Fatal(server.ListenAndServeTLS(os.Args[7], os.Args[8]))
 }
