@@ -1,10 +1,12 @@
-"""What one verdict costs by itself, from `bench_policy`, on the core of the thing under test."""
+"""What one verdict costs by itself, with the law of `bench_policy`, on the core of the thing under test."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
-from tests.bench.bench_policy import measured
+from policy.engine import Engine
+from tests.bench.bench_policy import NOW, call, cost_us, law
 from tests.bench.machine import on_core
 
 
@@ -17,7 +19,14 @@ class Judged:
 
 
 def judged(core: int) -> Judged:
-    """With the demo's bundle."""
+    """With the demo's bundle. Uncached: another amount each time, and a policy looks at the amount."""
     with on_core(core):
-        found = measured(0)
-    return Judged(uncached_us=found["Allow, uncached"], cached_us=found["Allow, cached"])
+        bundle = law(0)
+        engine = Engine(bundle)
+        calls = (call(bundle, amount, 0) for amount in itertools.count(1))
+        known = next(calls)
+        making_us = cost_us(lambda: next(calls))
+        return Judged(
+            uncached_us=cost_us(lambda: engine.judge(next(calls), now=NOW)) - making_us,
+            cached_us=cost_us(lambda: engine.judge(known, now=NOW)),
+        )
