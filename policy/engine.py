@@ -17,12 +17,13 @@ from cedarpy import Decision, Entities, PolicySet, is_authorized
 from policy import facts, fitness
 from policy.annotations import Kind, join
 from policy.attempt import Attempt
-from policy.bundle import Bundle, Slice
+from policy.bundle import Bundle
 from policy.call import Call, Recent
 from policy.facts import Fact, Moment
 from policy.operation import Operation
 from policy.reasons import Reason
 from policy.rules import Rule
+from policy.slices import Slice
 from policy.verdict import Allow, Approvals, Ask, Deny, Gate, Verdict
 
 _CLOCK_LIFETIME_S = 1.0
@@ -171,11 +172,15 @@ class Engine:
         moment = self._moment(call, known=known.operation, now=now, recent=recent, approvals=approvals)
         return Explanation(
             verdict=verdict,
-            determining=tuple(rule for rule in part.rules if rule.id in verdict.policies),
-            considered=part.rules,
+            determining=self._in_order(verdict.policies),
+            considered=self._in_order(rule.id for rule in part.rules),
             reads=tuple(sorted(".".join(("context", *read)) for read in part.reads)),
             seen=_shown(part, moment),
         )
+
+    def _in_order(self, names: Iterable[str]) -> tuple[Rule, ...]:
+        wanted = frozenset(names)
+        return tuple(rule for rule in self.bundle.rules if rule.id in wanted)
 
     def _know(self, operation: str) -> _Known | None:
         """What is known of an operation; None, and nothing kept, where the bundle does not know it."""

@@ -7,6 +7,7 @@ turned back into policies: Cedar always judges by the verbatim text.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
@@ -17,6 +18,8 @@ Path = tuple[str, ...]
 
 _CONSTRUCTORS = frozenset({"ip", "decimal", "datetime", "duration"})
 _RESERVED = frozenset({"if", "then", "else", "true", "false", "in", "is", "like", "has", "__cedar"})
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")
+"""Text that stands for itself between quotes."""
 _INFIX = frozenset({"==", "!=", "in", "<", "<=", ">", ">=", "&&", "||", "+", "-", "*"})
 
 
@@ -86,6 +89,14 @@ def context_reads(node: Node) -> Iterator[Path]:
         yield from context_reads(part)
 
 
+def entities(node: Node) -> Iterator[Entity]:
+    """Every literal entity in the expression."""
+    if isinstance(node.literal, Entity):
+        yield node.literal
+    for part in node.parts:
+        yield from entities(part)
+
+
 def identifies(node: Node, variable: str, *, within: str) -> bool:
     """Whether the expression may tell by its id which entity the variable is.
 
@@ -113,6 +124,8 @@ def covers(read: Path, attribute: Path) -> bool:
 
 def quoted(text: str) -> str:
     """A Cedar string literal."""
+    if _PLAIN.fullmatch(text):
+        return f'"{text}"'
     body = "".join(c if " " <= c <= "~" and c not in '"\\' else _escape(c) for c in text)
     return f'"{body}"'
 

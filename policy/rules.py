@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 from policy.annotations import Kind, complaints, kind_of, obligations
 from policy.errors import Problem
-from policy.expressions import Json, Node, Path, UnknownForm, context_reads, identifies, tree
+from policy.expressions import Entity, Json, Node, Path, UnknownForm, context_reads, entities, identifies, tree
 from policy.requirement import NotARequirement, requirement
 from policy.statements import Statement
 from policy.verdict import Alternative, Obligations
 
 AGENT, USER, UPSTREAM = "Agent", "User", "Upstream"
+_FEW = 10
+"""So many names are listed to whoever misspelt one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class Rule:
     """The only entity type its scope lets act, where it says one."""
     reads: frozenset[Path]
     """Paths below `context` that it may look at."""
+    mentions: frozenset[str]
+    """Actions and action groups that its conditions name."""
     obligations: Obligations
     singles_out: bool
     """Whether it may treat one object of an API differently from another of the same kind and owner."""
@@ -60,25 +64,46 @@ class _Clauses:
     def single_out(self) -> bool:
         return any(identifies(node, "resource", within=UPSTREAM) for node in (*self.when, *self.unless))
 
+    def entities(self) -> frozenset[Entity]:
+        return frozenset(one for node in (*self.when, *self.unless) for one in entities(node))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What there is for a policy to name, beside what the schema lists."""
+
+    actions: frozenset[str]
+    """Operations, acts, and the groups of both."""
+    upstreams: frozenset[str]
+
 
 def understand(
-    statement: Statement, form: Mapping[str, Json], *, actions: frozenset[str]
+    statement: Statement, form: Mapping[str, Json], *, names: Names
 ) -> tuple[Rule | None, tuple[Problem, ...]]:
     """The rule that a statement states, or None, and everything that is wrong with it.
 
-    `form` is the statement's `staticPolicies` entry in Cedar's JSON form; `actions` are the actions and groups there
-    are. Raises UnknownForm where it cannot be examined: then it cannot be law.
+    `form` is the statement's `staticPolicies` entry in Cedar's JSON form. Raises UnknownForm where it cannot be
+    examined: then it cannot be law.
     """
     annotations = _annotations(form)
     kind = kind_of(effect=str(form["effect"]), annotations=annotations)
     name = annotations.get("id", "")
     clauses = _clauses(form)
     named = _scope_actions(form["action"])
+    entities = clauses.entities().union(_scope_entities(form["principal"]), _scope_entities(form["resource"]))
     any_of, wrong = _asked(clauses, kind=kind)
     at = statement.offset_of
     found = [] if name else [(0, '@id is required: a name for the ledger, as in @id("refund-over-100")')]
     found += [(at(annotation), text) for annotation, text in complaints(annotations, kind=kind) if annotation != "id"]
-    found += [(at(action), _unknown(action, actions)) for action in sorted((named or frozenset()) - actions)]
+    found += [
+        (at(action), _unknown("action", action, names.actions))
+        for action in sorted((named or frozenset()) - names.actions)
+    ]
+    # A group may come from a token, so nobody can list them all; upstreams are the settings' and no others.
+    found += [
+        (at(upstream), _unknown("upstream", upstream, names.upstreams) + _few(names.upstreams))
+        for upstream in sorted(_ids(entities, UPSTREAM) - names.upstreams)
+    ]
     found += [(at(word) or at("context"), text) for word, text in wrong]
     problems = tuple(statement.problem(text, at=offset, policy=name or None) for offset, text in found)
     if problems:
@@ -90,6 +115,7 @@ def understand(
         actions=named,
         principal=_scope_type(form["principal"]),
         reads=clauses.reads(),
+        mentions=_ids(clauses.entities(), "Action"),
         obligations=obligations(annotations),
         singles_out=_names_an_object(form["resource"]) or clauses.single_out(),
         any_of=any_of,
@@ -151,6 +177,19 @@ def _scope_actions(scope: Json) -> frozenset[str] | None:
     return frozenset(str(one["id"]) for one in named if isinstance(one, Mapping))
 
 
+def _scope_entities(scope: Json) -> frozenset[Entity]:
+    """The entity of a principal or resource scope: of `== …`, `in …`, `is … in …`; empty where there is none."""
+    if not isinstance(scope, Mapping):
+        raise UnknownForm("a scope in a form that is not known here")
+    within = scope.get("in")
+    one = within.get("entity") if isinstance(within, Mapping) else scope.get("entity")
+    return frozenset({Entity(type=str(one["type"]), id=str(one["id"]))}) if isinstance(one, Mapping) else frozenset()
+
+
+def _ids(entities: Iterable[Entity], kind: str) -> frozenset[str]:
+    return frozenset(one.id for one in entities if one.type == kind)
+
+
 def _scope_type(scope: Json) -> str | None:
     """The entity type that a principal scope confines itself to: `is Agent`, or `== Agent::"corp:robot"`."""
     if not isinstance(scope, Mapping):
@@ -174,5 +213,9 @@ def _names_an_object(scope: Json) -> bool:
     return not (isinstance(entity, Mapping) and entity["type"] == UPSTREAM)
 
 
-def _unknown(action: str, actions: Iterable[str]) -> str:
-    return f'there is no action "{action}"{closest(action, actions)}'
+def _few(names: frozenset[str]) -> str:
+    return f"; there are {', '.join(sorted(names))}" if 0 < len(names) <= _FEW else ""
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    return f'there is no {kind} "{name}"{closest(name, known)}'

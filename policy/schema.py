@@ -7,10 +7,11 @@ The shape of the context comes from `policy.facts`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from policy.attempt import Act
 from policy.expressions import quoted
-from policy.facts import FACTS, UNSCANNED, View, inputs
+from policy.facts import FACTS, UNSCANNED, Fact, View, inputs
 from policy.operation import Operation, OperationClass, unknown
 
 CLASSES: Mapping[str, str | None] = {
@@ -75,12 +76,25 @@ def classes(operation: Operation) -> frozenset[str]:
     A read is an operation that is called one and nothing worse; `export` beside `read` stays a read. Whatever is not
     a read is a write, also where nobody said anything.
     """
-    if not operation.known:
-        return frozenset({"unknown", "write"})
-    said = frozenset(one.value for one in operation.classes)
+    return _classes(operation.classes) if operation.known else frozenset({"unknown", "write"})
+
+
+@cache
+def _classes(given: frozenset[OperationClass]) -> frozenset[str]:
+    said = frozenset(one.value for one in given)
     if OperationClass.READ in said and said <= {OperationClass.READ, OperationClass.EXPORT}:
         return said
     return (said - {OperationClass.READ}) | {OperationClass.WRITE}
+
+
+def scopes(operation: Operation) -> frozenset[str]:
+    """Every action group that the operation is in, directly or not."""
+    return _with_parents(classes(operation))
+
+
+@cache
+def _with_parents(groups: frozenset[str]) -> frozenset[str]:
+    return groups.union(up for name in groups if (up := CLASSES[name]))
 
 
 def quorums(groups: Mapping[str, int]) -> frozenset[str]:
@@ -88,10 +102,21 @@ def quorums(groups: Mapping[str, int]) -> frozenset[str]:
     return frozenset(f"{group}:{n}" for group, most in groups.items() for n in range(1, most + 1))
 
 
-def whole(operations: Iterable[Operation], *, quorum: Iterable[str], labels: Iterable[str]) -> str:
-    """The schema that policies are written and checked against."""
-    actions = "".join(_action(one, View(facts=(*FACTS, *inputs(one)))) for one in operations)
-    return _entities(quorum, labels) + _groups(CLASSES) + REVIEW + actions
+def whole(
+    operations: Iterable[Operation],
+    *,
+    quorum: Iterable[str],
+    labels: Iterable[str],
+    named: Iterable[Operation] = (),
+) -> str:
+    """The schema that policies are written and checked against.
+
+    Operations that are only `named` may stand in a policy, but no call of them is looked at.
+    """
+    before, after = _context(View(facts=FACTS)).split(_record("input", ()))
+    actions = [_action(one, before + _record("input", inputs(one)) + after) for one in operations]
+    bare = [f"action {quoted(one.name)} in [{_listed(classes(one))}];\n" for one in named]
+    return "".join([_entities(quorum, labels), _groups(CLASSES), REVIEW, *actions, *bare])
 
 
 def of_operation(operation: Operation, seen: View, *, quorum: Iterable[str], labels: Iterable[str]) -> str:
@@ -100,7 +125,11 @@ def of_operation(operation: Operation, seen: View, *, quorum: Iterable[str], lab
     Cedar copies every action into each set of entities and checks every attribute of each context; a schema of the
     whole catalogue would make each decision pay for all of it.
     """
-    return _entities(quorum, labels) + _groups(_ancestors(classes(operation))) + _action(operation, seen)
+    return (
+        _entities(quorum, labels)
+        + _groups({name: up for name, up in CLASSES.items() if name in scopes(operation)})
+        + _action(operation, _context(seen))
+    )
 
 
 def of_review(*, quorum: Iterable[str], labels: Iterable[str]) -> str:
@@ -119,31 +148,26 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(quoted(name) for name in sorted(names))
 
 
-def _ancestors(groups: Iterable[str]) -> Mapping[str, str | None]:
-    wanted = {*groups}
-    wanted |= {parent for name in wanted if (parent := CLASSES[name])}
-    return {name: parent for name, parent in CLASSES.items() if name in wanted}
-
-
 def _groups(groups: Mapping[str, str | None]) -> str:
     return "".join(f"action {quoted(name)}{f' in [{quoted(up)}]' if up else ''};\n" for name, up in groups.items())
 
 
-def _action(operation: Operation, seen: View) -> str:
+def _action(operation: Operation, context: str) -> str:
     return (
         f"action {quoted(operation.name)} in [{_listed(classes(operation))}] appliesTo {{\n"
-        f"  principal: [Agent],\n  resource: [Resource],\n  context: {{\n{_context(seen)}  }},\n}};\n"
+        f"  principal: [Agent],\n  resource: [Resource],\n  context: {{\n{context}  }},\n}};\n"
     )
 
 
 def _context(seen: View) -> str:
-    lines: list[str] = []
-    records: dict[str, list[str]] = {name: [] for name in seen.records}
-    for fact in seen.facts:
-        declared = f"{quoted(fact.path[-1])}{'?' if fact.optional else ''}: {fact.type}"
-        if len(fact.path) == 1:
-            lines.append(f"    {declared},\n")
-        else:
-            records[fact.path[0]].append(declared)
-    lines += [f"    {name}: {{ {', '.join(attributes)} }},\n" for name, attributes in records.items()]
+    lines = [f"    {_declared(fact)},\n" for fact in seen.facts if len(fact.path) == 1]
+    lines += [_record(name, (fact for fact in seen.facts if fact.path[:-1] == (name,))) for name in seen.records]
     return "".join(lines)
+
+
+def _record(name: str, facts: Iterable[Fact]) -> str:
+    return f"    {name}: {{ {', '.join(_declared(fact) for fact in facts)} }},\n"
+
+
+def _declared(fact: Fact) -> str:
+    return f"{quoted(fact.path[-1])}{'?' if fact.optional else ''}: {fact.type}"

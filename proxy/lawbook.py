@@ -23,7 +23,7 @@ from policy.principal import Identity, Principal
 from policy.reasons import Reason
 from policy.verdict import Allow, Ask, Deny, Verdict
 from proxy.errors import BrokenPromise
-from proxy.rehearsal import Text, prepare, survived
+from proxy.rehearsal import Text, rehearsed
 
 SHIPPED = "assentry/base.cedar"
 """What the shipped policies are called in problems and explanations."""
@@ -57,10 +57,7 @@ def compile_in_child(
     where the child did not survive or did not finish.
     """
     text = _text(settings, operations=operations, groups=groups, labels=labels)
-    harm = survived(text, limit_s=limit_s)
-    if harm is not None:
-        raise _refused(harm)
-    return text.compile()
+    return text.restore(rehearsed(text, limit_s=limit_s))
 
 
 def read_catalogues(upstreams: Iterable[config.Upstream]) -> tuple[Catalogue, ...]:
@@ -131,10 +128,6 @@ def _sources(settings: config.Policy) -> tuple[Source, ...]:
     return tuple(sources)
 
 
-def _refused(message: str) -> BundleRefused:
-    return BundleRefused((_problem("policies", message),))
-
-
 def _problem(file: str, message: str) -> Problem:
     return Problem(file=file, line=1, column=1, message=message)
 
@@ -172,7 +165,7 @@ def _failure(engine: Engine) -> str | None:
     for name, right, failure in expectations:
         if not right(canary.judge(_call(named[name]), now=0)):
             return f"The policy engine failed its self-test: {failure}."
-    prepare(engine.bundle)
+    engine.bundle.prepare()
     return None
 
 
