@@ -159,14 +159,14 @@ class Express:
         key = (client.address, data)
         prepared = self._remembered.get(key)
         if prepared is not None and prepared.form is not None and self._stands(prepared, now):
-            call_id = self._new_call_id()
-            json = prepared.form.filled(call_id.encode(), now)
+            call_id = self._new_call_id().encode()
+            json = prepared.form.filled(call_id, now)
         else:
             prepared = self._prepare_or_not(data, client, now)
             if prepared is None:
                 self._remembered.pop(key, None)
                 return False
-            call_id, json = prepared.call.id, prepared.json
+            call_id, json = prepared.call.id.encode(), prepared.json
             if prepared.form is not None:
                 _keep(self._remembered, key, prepared, most=MOST_REMEMBERED)
         passage = Passage(self, prepared, call_id, now, client, data)
@@ -204,7 +204,7 @@ class Express:
             return None
         call_id, body = self._new_call_id(), data[len(data) - read.length :]
         peer = self._entrance.peer(client.address, read)
-        arrived = arrival(asked, body, call_id=call_id, peer=peer, received_at=now, client=client)
+        arrived = arrival(asked, body, call_id=call_id, peer=peer, received_at=now)
         law = self._law.current
         call = name_call(arrived, known.believed.proof, law=law, sample=self.gate.sample(call_id))
         if isinstance(call, Refused):
@@ -246,11 +246,11 @@ class Express:
             faces = self._faces[key] = Faces(attached=ready.attached)
         return faces
 
-    def face(self, prepared: Prepared, call: CallId, said: AnswerHead) -> Face | None:
+    def face(self, prepared: Prepared, call: bytes, said: AnswerHead) -> Face | None:
         """How an answer with this head is written; None where that is more than writing."""
         kept = prepared.faces.kept
         if said not in kept:
-            _keep(kept, said, self._face(prepared.ready, call, said), most=MOST_FACES)
+            _keep(kept, said, self._face(prepared.ready, CallId(call.decode()), said), most=MOST_FACES)
         return kept[said]
 
     def _face(self, ready: Ready, call: CallId, said: AnswerHead) -> Face | None:
@@ -282,14 +282,14 @@ class Express:
 class Passage:
     """One call on its way."""
 
-    __slots__ = ("_call_id", "_client", "_data", "_express", "_now", "_prepared", "_started")
+    __slots__ = ("_client", "_data", "_express", "_id", "_now", "_prepared", "_started")
 
     def __init__(
-        self, express: Express, prepared: Prepared, call_id: CallId, now: float, client: Connection, data: bytes
+        self, express: Express, prepared: Prepared, call: bytes, now: float, client: Connection, data: bytes
     ) -> None:
         self._express = express
         self._prepared = prepared
-        self._call_id = call_id
+        self._id = call
         self._now = now
         self._client = client
         self._data = data
@@ -322,10 +322,10 @@ class Passage:
         transport = client.transport
         if whole is None or transport is None or not client.reusable:
             return False
-        face = self._express.face(prepared, self._call_id, said.head)
+        call = self._id
+        face = self._express.face(prepared, call, said.head)
         if face is None or face.length != len(whole):
             return False
-        call = self._call_id.encode()
         transport.write(b"".join((face.before, call, face.after, whole)))
         took_s = time.monotonic() - self._started
         self._express.conclude(face.concluded.filled(call, round(took_s * 1000, 3)), prepared, took_s)
@@ -334,11 +334,11 @@ class Passage:
 
     def _go_on(self, answering: Coroutine[Any, Any, Answer]) -> None:
         head, client = self._prepared.head, self._client
-        visit = Visit(id=self._call_id, head=head, connection=client, peer=self._prepared.call.peer)
+        visit = Visit(id=CallId(self._id.decode()), head=head, connection=client, peer=self._prepared.call.peer)
         self._express.tasks.spawn(client.complete(visit, answering), name="call")
 
     def _call(self) -> Call:
-        call, call_id = self._prepared.call, self._call_id
+        call, call_id = self._prepared.call, CallId(self._id.decode())
         if call.id == call_id:
             return call
         return replace(call, id=call_id, received_at=self._now, sample=self._express.gate.sample(call_id))

@@ -17,7 +17,25 @@ _DIGIT_OF_BYTE = (_ALPHABET * 8).encode()
 
 def new_call_id(now: Callable[[], float] = time.time) -> CallId:
     """`call_` and 26 characters: 48 bits of milliseconds, 80 bits of chance (the ULID layout)."""
-    return CallId(_beginning(int(now() * 1000)) + os.urandom(16).translate(_DIGIT_OF_BYTE).decode("ascii"))
+    return CallId(_beginning(int(now() * 1000)) + _digits(16))
+
+
+def call_ids(now: Callable[[], float] = time.time) -> Callable[[], CallId]:
+    """As `new_call_id`, for who makes many: asks for chance by the thousand digits. Not to be used across a fork."""
+    digits, at = "", 0
+
+    def next_id() -> CallId:
+        nonlocal digits, at
+        if at >= len(digits):
+            digits, at = _digits(4096), 0
+        at += 16
+        return CallId(_beginning(int(now() * 1000)) + digits[at - 16 : at])
+
+    return next_id
+
+
+def _digits(count: int) -> str:
+    return os.urandom(count).translate(_DIGIT_OF_BYTE).decode("ascii")
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -56,7 +56,7 @@ from proxy.identity.login import Login
 from proxy.identity.people import People
 from proxy.identity.sessions import Sessions
 from proxy.identity.tokens import TokenVerifier
-from proxy.ids import new_call_id
+from proxy.ids import call_ids
 from proxy.law import Law
 from proxy.meters import Meters
 from proxy.publication import Publication
@@ -264,10 +264,9 @@ class _Assembly:
             sample=lambda call: int.from_bytes(hmac.digest(key, call.encode(), "sha256")[:8]) % 10_000,
             always_async=holds.respond_async,
         )
-        routes = Routes(self.settings.upstreams)
-        self.agents = AgentsDoor(
-            self.gate, self.settings, routes=routes, new_call_id=new_call_id, at_once=self._express(routes)
-        )
+        routes, new_call_id = Routes(self.settings.upstreams), call_ids()
+        express = self._express(routes, new_call_id)
+        self.agents = AgentsDoor(self.gate, self.settings, routes=routes, new_call_id=new_call_id, at_once=express)
         self.approvers = self._approvers()
         self.operators = self._operators()
         self._closing.push_async_callback(self._close_doors)
@@ -276,7 +275,7 @@ class _Assembly:
         await _opened(self.approvers, f"{settings.approvers.listen} (approvers.listen)")
         await _opened(self.agents, f"{settings.agents.listen} (agents.listen)")
 
-    def _express(self, routes: Routes) -> Express | None:
+    def _express(self, routes: Routes, new_call_id: Callable[[], CallId]) -> Express | None:
         if not self.settings.agents.fast_path:
             return None
         return Express(

@@ -177,7 +177,7 @@ class Connection(web_protocol.RequestHandler):
         self._leave()
         if self._retired:
             self.force_close()
-        else:
+        elif not self._intake.free():
             self.next_call()
 
     def give_back(self, data: bytes) -> None:

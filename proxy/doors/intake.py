@@ -72,6 +72,13 @@ class Intake:
         if self._answering and len(self._held) > self._limits.target_bytes + self._limits.header_bytes:
             self.end()
 
+    def free(self) -> bool:
+        """As `resume` where nothing was kept back; False where something was, and then nothing happened."""
+        if self._held or self._over:
+            return False
+        self._answering = False
+        return True
+
     def resume(self) -> Iterator[Step]:
         """What comes of bytes that were kept back while the call before was being answered."""
         self._answering = False

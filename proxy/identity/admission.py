@@ -20,7 +20,7 @@ class Known:
     """An agent that was let in a moment ago, and what that rests on."""
 
     believed: Believed[Principal]
-    epochs: tuple[int, int, int]
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +49,16 @@ class Admission:
         found = self.keys.believed(bearer) if bearer.startswith(PREFIX) else self.tokens.believed(bearer)
         if found is None or not self.denials.fresh or self.denials.shut_out(found.proof):
             return None
-        return Known(believed=found, epochs=self._epochs)
+        return Known(believed=found, epoch=self._epoch)
 
     def stands(self, known: Known, *, now: float) -> bool:
         """Whether `at_hand` would say the same now (Unix seconds)."""
-        return known.believed.good(now) and self.denials.fresh and known.epochs == self._epochs
+        return known.believed.good(now) and self.denials.fresh and known.epoch == self._epoch
 
     @property
-    def _epochs(self) -> tuple[int, int, int]:
-        return (self.denials.epoch, self.tokens.epoch, self.keys.epoch)
+    def _epoch(self) -> int:
+        # Each of them only grows, so none can change without their sum.
+        return self.denials.epoch + self.tokens.epoch + self.keys.epoch
 
     async def person(self, bearer: BearerText | None) -> Person:
         """The human behind this token, with today's groups. Raises IdentityFault, or Outage."""

@@ -16,7 +16,7 @@ from typing import cast
 
 from policy.reasons import Reason
 from proxy.errors import BrokeOff
-from proxy.upstream.framing import AnswerReader, Head, Malformed
+from proxy.upstream.framing import AnswerReader, Head, Malformed, whole_answer
 
 PAUSE_ABOVE_BYTES = 256 * 1024
 """Body waiting to be taken at which reading stops: one full read of asyncio's."""
@@ -146,7 +146,10 @@ class Connection(asyncio.Protocol):
         self._returned = returned
         self._lost = lost
         self._poll = select.poll()
+        self._method: str | None = None
+        """Of the call that is carried; None: idle."""
         self._reader: AnswerReader | None = None
+        """Of an answer that comes in more than one piece."""
         self._inflow: Inflow | None = None
         self._told: Told | None = None
         self._began = 0.0
@@ -163,7 +166,7 @@ class Connection(asyncio.Protocol):
 
     def begin(self, wire: bytes, method: str, told: Told) -> None:
         """Writes the call, once. From here on it counts as sent."""
-        self._reader = AnswerReader(method)
+        self._method = method
         self._told = told
         self._began = self._terms.now()
         self._transport.write(wire)
@@ -186,7 +189,7 @@ class Connection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Break off what has taken too long."""
-        if self._reader is None:
+        if self._method is None:
             return
         waited = now - self._began
         if self._told is not None and waited > self._terms.first_byte_s:
@@ -219,22 +222,29 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Something came: of the answer, or stray."""
-        reader = self._reader
-        if reader is None:
+        method, reader = self._method, self._reader
+        if method is None:
             self.abort()
             return
         try:
+            if reader is None:
+                whole = whole_answer(data, method)
+                if whole is not None:
+                    self._deliver(whole[0], whole[1], reusable=whole[0].reusable)
+                    return
+                reader = self._reader = AnswerReader(method)
             reader.feed(data)
         except Malformed as fault:
-            self._pass_on(reader)
+            if reader is not None:
+                self._pass_on(reader)
             self._break_off(f"answered with something that is not one HTTP answer: {fault}", Reason.UPSTREAM_MALFORMED)
             return
         if reader.done and self._inflow is None and reader.head is not None:
-            self._deliver(reader, reader.head)
+            self._deliver(reader.head, b"".join(reader.pieces), reusable=reader.reusable)
             return
         self._pass_on(reader)
         if reader.done:
-            self._finish(reader)
+            self._finish(reusable=reader.reusable)
         elif self._inflow is not None and self._inflow.waiting_bytes > PAUSE_ABOVE_BYTES and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -246,21 +256,20 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self.gone = True
-        reader = self._reader
-        if reader is not None:
-            if exc is None and self._eof and reader.close():
-                self._finish(reader)
+        if self._method is not None:
+            reader = self._reader
+            if exc is None and self._eof and reader is not None and reader.close():
+                self._finish(reusable=False)
             else:
                 self._break_off("closed the connection before its answer was whole")
         self._lost(self)
 
-    def _deliver(self, reader: AnswerReader, head: Head) -> None:
-        """Tell of an answer that came whole."""
-        whole = reader.pieces[0] if len(reader.pieces) == 1 else b"".join(reader.pieces)
+    def _deliver(self, head: Head, whole: bytes, *, reusable: bool) -> None:
+        """Tell of an answer that is whole."""
         told, self._told = self._told, None
         if told is not None:
             told(Response(head, whole=whole))
-        self._finish(reader)
+        self._finish(reusable=reusable)
 
     def _pass_on(self, reader: AnswerReader) -> None:
         """Tell of the head, once it is there, and hand over what came of the body."""
@@ -273,15 +282,15 @@ class Connection(asyncio.Protocol):
             self._inflow.push(reader.pieces)
         reader.pieces = []
 
-    def _finish(self, reader: AnswerReader) -> None:
+    def _finish(self, *, reusable: bool) -> None:
         inflow = self._inflow
-        self._reader = self._inflow = self._told = None
+        self._method = self._reader = self._inflow = self._told = None
         if inflow is not None:
             inflow.end()
             self.resume()
         # An answer that came before the call was written out leaves the rest of the call in the way of the next.
         open_still = not (self.gone or self._eof or self._transport.is_closing())
-        if reader.reusable and open_still and self._transport.get_write_buffer_size() == 0:
+        if reusable and open_still and self._transport.get_write_buffer_size() == 0:
             self.idle_since = self._terms.now()
             self._returned(self)
         else:
@@ -289,7 +298,7 @@ class Connection(asyncio.Protocol):
 
     def _break_off(self, what: str, reason: Reason = Reason.UPSTREAM_BROKE_OFF) -> None:
         inflow, told = self._inflow, self._told
-        self._reader = self._inflow = self._told = None
+        self._method = self._reader = self._inflow = self._told = None
         fault = BrokeOff(
             reason, f"Upstream '{self._terms.upstream}' {what}. The call was sent; what became of it is not known."
         )

@@ -72,9 +72,9 @@ class Answer(Protocol):
 
 def travelling(headers: Iterable[tuple[str, str]], upstream: Upstream) -> tuple[tuple[str, str], ...]:
     """The request headers that may reach this upstream: names in lower case, order kept, the rest left behind."""
-    return tuple([
-        (name, value) for raw, value in headers if (name := raw.lower()) in TRAVELS or _is_let_through(name, upstream)
-    ])
+    return tuple(
+        [(name, value) for raw, value in headers if (name := raw.lower()) in TRAVELS or _is_let_through(name, upstream)]
+    )
 
 
 def outgoing(

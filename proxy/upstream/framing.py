@@ -49,6 +49,20 @@ class Head:
     """False when the connection must not carry another call after it."""
 
 
+def whole_answer(arrived: bytes, method: str) -> tuple[Head, bytes] | None:
+    """Head and body of an answer of known length that came in one piece, which most do; None: read it.
+
+    Raises Malformed as `AnswerReader.feed` would.
+    """
+    end = arrived.find(b"\r\n\r\n") + 4
+    if not 4 <= end <= REMEMBERED_BYTES:
+        return None
+    head = _known_head(arrived[:end], method == "HEAD")
+    if head is None or head.body != "counted" or head.length != len(arrived) - end:
+        return None
+    return head, arrived[end:]
+
+
 class AnswerReader:
     """One answer, read as it comes. Feed it, then look at `head`, `pieces` and `done`."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from config.settings import Upstream
+from config.settings import ClientCredential, Upstream
 from policy.call import Call
 from proxy.upstream.credentials import Attached, Credentials
 from proxy.upstream.forward import answer_headers, outgoing
@@ -34,6 +34,8 @@ class Ready:
     method: str
     wire: bytes = field(repr=False)
     pool: UpstreamPool
+    lasting: bool
+    """Whether its credential is the settings' own, which changes with a restart only."""
 
     def begin(self, told: Told) -> bool:
         """Sends it now and tells what came of it; False where that needs waiting, and then nothing was sent."""
@@ -84,12 +86,18 @@ class Sender:
         if attached is None:
             return None
         message = outgoing(upstream, call, body, attached)
-        pool = self._pools[upstream.name]
-        return Ready(upstream=upstream, attached=attached, method=message.method, wire=message.wire(), pool=pool)
+        return Ready(
+            upstream=upstream,
+            attached=attached,
+            method=message.method,
+            wire=message.wire(),
+            pool=self._pools[upstream.name],
+            lasting=not isinstance(upstream.credential, ClientCredential),
+        )
 
     def stands(self, ready: Ready) -> bool:
         """Whether its credential is still the one to be sent."""
-        return self._credentials.at_hand(ready.upstream) is ready.attached
+        return ready.lasting or self._credentials.at_hand(ready.upstream) is ready.attached
 
     async def close(self) -> None:
         """Close every connection."""
