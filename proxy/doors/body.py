@@ -6,6 +6,7 @@ Size and framing are checked by the intake as the bytes come; how long they may 
 from __future__ import annotations
 
 import asyncio
+import io
 
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestPayloadError
@@ -38,13 +39,13 @@ async def read_body(payload: StreamReader, *, limits: Limits) -> bytes:
         return payload.read_nowait()
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    body = bytearray()
+    body = io.BytesIO()  # gives its bytes away without another copy, and takes a trickle without growing beyond it
     try:
         while not payload.at_eof():
-            late = begun + limits.body_timeout_s + len(body) / limits.body_bytes_per_s
+            late = begun + limits.body_timeout_s + body.tell() / limits.body_bytes_per_s
             async with asyncio.timeout_at(late):
-                body += await payload.readany()
-            if len(body) > limits.body_bytes:
+                body.write(await payload.readany())
+            if body.tell() > limits.body_bytes:
                 raise BodyRefused(body_too_large(limits))
     except TimeoutError as exc:
         slow = "The body came too slowly. Send it at once, or in smaller parts."
@@ -54,4 +55,4 @@ async def read_body(payload: StreamReader, *, limits: Limits) -> bytes:
         raise BodyRefused(Refused(reason=Reason.BODY_MALFORMED, detail=broken)) from exc
     except ConnectionError as exc:
         raise ClientLeft from exc
-    return bytes(body)
+    return body.getvalue()
