@@ -22,7 +22,7 @@ from typing import TypeVar
 from config import settings as config
 from connectors.sinks.port import Sink
 from policy.reasons import Reason
-from proxy.audit.chain import CHAIN_NAME, Entry, apart
+from proxy.audit.chain import CHAIN_NAME, apart
 from proxy.audit.keys import signing_key, veiling_key
 from proxy.audit.live import Follower, LiveFeed
 from proxy.audit.orphans import Finishing, adopt, mark_complete
@@ -123,8 +123,19 @@ class Ledger:
         is a conclusion: kept and tried again. Raises Outage(LEDGER_UNAVAILABLE) when it is not taken: then nothing may
         be done that needed it.
         """
-        self._admit(concludes=settled is None)
-        self._scribe.take(Entry(json, at), settled)
+        if self._stopping:
+            raise outage("It is stopping.")
+        room = self._room
+        if settled is None:
+            # What was sent must be concluded: conclusions have room of their own behind the limit that stops intents.
+            room *= 2
+        elif self._scribe.stalled:
+            raise outage("The disk does not answer.")
+        elif self._sinks and self._sinks_lag_too_far():
+            raise outage("A sink is too far behind.")
+        if self._scribe.queued >= room:
+            raise outage("Too many records wait to be written.")
+        self._scribe.take((json, at), settled)
 
     async def record(self, record: Record, durability: Durability) -> None:
         """Returns once the record is as durable as asked.
@@ -173,18 +184,8 @@ class Ledger:
             await self._ended.wait()
         self._give_up("It is stopping.")
 
-    def _admit(self, *, concludes: bool) -> None:
-        if self._stopping:
-            raise outage("It is stopping.")
-        # What was sent must be concluded: conclusions have room of their own behind the limit that stops intents.
-        if self._scribe.queued >= (self._room * 2 if concludes else self._room):
-            raise outage("Too many records wait to be written.")
-        if concludes:
-            return
-        if self._scribe.stalled:
-            raise outage("The disk does not answer.")
-        if self._sinks and self._shipper and self._shipper.longest_lag > self._settings.sink_lag_records:
-            raise outage("A sink is too far behind.")
+    def _sinks_lag_too_far(self) -> bool:
+        return self._shipper is not None and self._shipper.longest_lag > self._settings.sink_lag_records
 
     def _stop(self) -> None:
         self._stopping = True
@@ -255,7 +256,7 @@ class Ledger:
             return
         if recorded:
             json = self._redactor.encode({"kind": Kind.CHECKPOINT.value, "call": None, "note": note})
-            self._scribe.take(Entry(json, self._now()), None)
+            self._scribe.take((json, self._now()), None)
 
     async def _finish_writing(self) -> None:
         # Whatever ended the loops: what was queued is written. The chain ends with two checkpoints: one that the sinks

@@ -8,7 +8,6 @@ done in a thread, and given a limit. Who is admitted is `ledger`'s to say, lines
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
@@ -16,7 +15,7 @@ from math import inf
 from typing import TypeAlias
 
 from policy.reasons import Reason
-from proxy.audit.chain import Entry
+from proxy.audit.chain import Stamped
 from proxy.audit.spool import Spool
 from proxy.errors import Outage
 
@@ -28,8 +27,10 @@ _QUICK_S = 0.010
 in between may keep the interpreter for its switch interval, 5 ms."""
 _FIRST_DISTRUST_S = 0.5
 _LONGEST_DISTRUST_S = 30.0
-"""Time in the thread after a slow write, doubled by each that follows: one hiccup costs little, and a disk that is
-always slow holds the loop up twice a minute."""
+"""Time in the thread after a slow write. Doubled when the next one comes soon: one hiccup costs little, and a disk that
+is always slow holds the loop up twice a minute."""
+_SOON = 4
+"""Soon: before the loop has written for so many times the time that the thread had."""
 _TRUST_S = 1.0
 """A disk that has not been written to for longer, or not at all, may have gone away: a thread tries first."""
 
@@ -49,7 +50,7 @@ class _Batch:
 
     def clear(self) -> None:
         """By new lists: the old ones may be in other hands."""
-        self.entries: list[Entry] = []
+        self.entries: list[Stamped] = []
         self.settled: list[Settled | None] = []
 
     def first(self, limit: int) -> _Batch:
@@ -100,7 +101,7 @@ class Scribe:
         """Records that wait to be written."""
         return len(self._queue.entries) + len(self._flying.entries)
 
-    def take(self, entry: Entry, settled: Settled | None) -> None:
+    def take(self, entry: Stamped, settled: Settled | None) -> None:
         """It is written when this turn of the loop is over; without `settled`, tried until it is."""
         queue = self._queue
         queue.entries.append(entry)
@@ -117,7 +118,7 @@ class Scribe:
         """Writes until `finish`, and then until nothing is left or the disk refuses it."""
         while self._queue.entries or not self._finishing:
             if not self._queue.entries:
-                await self._news_within(None)
+                await self._news()
             elif await self._write():
                 if self._queue.entries:
                     # What those who were told have posted belongs to the next turn.
@@ -125,7 +126,7 @@ class Scribe:
             elif self._finishing:
                 return
             elif not any(self._queue.settled):
-                await self._news_within(_RETRY_S)
+                await asyncio.wait({self._news()}, timeout=_RETRY_S)
 
     async def drain(self) -> None:
         """After `run`, however it ended: what flies has landed and what is queued is written, if the disk lets it."""
@@ -143,10 +144,9 @@ class Scribe:
         lost, self._queue = len(self._queue.entries), _Batch()
         return lost
 
-    async def _news_within(self, limit_s: float | None) -> None:
+    def _news(self) -> asyncio.Future[None]:
         self._sleeper = asyncio.get_running_loop().create_future()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._sleeper, limit_s)
+        return self._sleeper
 
     def _wake(self) -> None:
         sleeper, self._sleeper = self._sleeper, None
@@ -227,8 +227,8 @@ class Scribe:
         if now - began <= _QUICK_S:
             self._trusted_until = now + _TRUST_S
             return
-        again = now < self._trusted_from + _LONGEST_DISTRUST_S
-        self._distrust_s = min(self._distrust_s * 2, _LONGEST_DISTRUST_S) if again else _FIRST_DISTRUST_S
+        soon = now < self._trusted_from + _SOON * self._distrust_s
+        self._distrust_s = min(self._distrust_s * 2, _LONGEST_DISTRUST_S) if soon else _FIRST_DISTRUST_S
         self._trusted_from = now + self._distrust_s
         _log.warning("the ledger's disk took %.0f ms for a write: a thread writes for a while", (now - began) * 1000)
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from policy.reasons import Reason
 from proxy.audit import segments
-from proxy.audit.chain import Entry, Tip, root, string
+from proxy.audit.chain import Entry, Stamped, Tip, root, string
 from proxy.audit.checkpoint import Checkpoint, origin, signed
 from proxy.audit.record import Kind
 from proxy.audit.recovery import last_checkpoint, recover
@@ -96,7 +96,7 @@ class Spool:
             self._release()
             raise
 
-    def append(self, entries: Sequence[Entry]) -> bytes:
+    def append(self, entries: Sequence[Stamped]) -> bytes:
         """The entries as lines of the chain, all of them, in the operating system's hands.
 
         Raises Outage, and then none of them is in the chain.
@@ -105,14 +105,17 @@ class Spool:
             with self._appending:
                 self._mend()
                 if self._end.offset >= self._segment_bytes:
-                    self._begin_segment(entries[0].at)
+                    self._begin_segment(entries[0][1])
                 return self._put(entries)
         except OSError as exc:
             raise _outage(exc) from exc
 
-    def append_at_once(self, entries: Sequence[Entry]) -> bytes | None:
-        """As `append`, by a single write. None, and nothing is done, where more is needed: a new file, or mending."""
-        if self._broken or self._end.offset >= self._segment_bytes:
+    def append_at_once(self, entries: Sequence[Stamped]) -> bytes | None:
+        """As `append`, but None, and nothing is done, where it might wait: for a new file, for mending, for a sync.
+
+        A file system may let a write wait until a sync of the same file is over.
+        """
+        if self._broken or self._end.offset >= self._segment_bytes or self._syncing.locked():
             return None
         if not self._appending.acquire(blocking=False):
             return None
@@ -166,7 +169,7 @@ class Spool:
             self._put([self._own(Kind.HEALED, torn.facts, now)])
         self._sync_end()
 
-    def _put(self, entries: Sequence[Entry]) -> bytes:
+    def _put(self, entries: Sequence[Stamped]) -> bytes:
         self._check_file()
         end = self._end
         strung = string(end.tip, entries, chain=self.chain)

@@ -222,6 +222,15 @@ async def test_a_slow_write_sends_the_next_ones_to_the_thread_until_the_disk_has
         assert await written_by() == "thread"
         watched.now += 0.5
         assert [await written_by() for _ in range(2)] == ["loop", "loop"]
+        watched.now += 5.0
+        assert [await written_by() for _ in range(2)] == ["thread", "loop"]
+        # Slow once, long after the last time: half a second again.
+        watched.takes_s = 0.05
+        assert await written_by() == "loop"
+        watched.takes_s = 0.0
+        assert await written_by() == "thread"
+        watched.now += 0.5
+        assert await written_by() == "loop"
     assert findings(tmp_path) == []
 
 
@@ -246,6 +255,29 @@ async def test_new_files_are_begun_by_the_thread_and_nothing_is_ever_synced_by_t
     assert set(watched.syncers) == {"thread"}
     assert calls(tmp_path) == list(range(200))
     assert findings(tmp_path) == []
+
+
+async def test_the_loop_does_not_write_into_a_sync(tmp_path: Path) -> None:
+    watched, syncing, release = WatchedDisk(), threading.Event(), threading.Event()
+
+    def sync(fd: int) -> None:
+        syncing.set()
+        release.wait(20)
+        os.fsync(fd)
+
+    release.set()
+    async with running(tmp_path, disk=Disk(write=watched.disk.write, sync=sync)) as ledger:
+        await warm(ledger)
+        release.clear()
+        syncing.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ledger.record(a_record(1), Durability.SYNCED))
+            await until(syncing.is_set)
+            await ledger.record(a_record(2), Durability.WRITTEN)
+            assert watched.writers[-1] == "thread"
+            release.set()
+        await ledger.record(a_record(3), Durability.WRITTEN)
+        assert watched.writers[-1] == "loop"
 
 
 async def test_the_loop_does_not_wait_for_a_thread_that_mends_the_chain(tmp_path: Path) -> None:
