@@ -19,6 +19,11 @@ from tests.bench.throughput import Throughput
 from tests.bench.unlike import BODY_BYTES, PATHS, ByKind
 from tests.bench.variants import OURS, Absent
 
+BESIDE = (
+    "Calls a second of the gate over those of the peer, each on one core: the same GET again and again. Calls that are "
+    "not alike have a table of their own below."
+)
+
 
 @dataclass(slots=True, kw_only=True)
 class Results:
@@ -44,9 +49,8 @@ class Results:
 def tables(results: Results) -> list[Table]:
     """All that were measured."""
     found = _found(results)
-    beside = "Calls a second of the gate over those of the peer, each on one core."
     made = [
-        target_table("Ratios", throughput_targets(found), first="the gate over", note=beside),
+        target_table("Ratios", throughput_targets(found), first="the gate over", note=BESIDE),
         target_table("Further targets", further_targets(found), first="of the gate", note=""),
         _throughput_table("Throughput, one core", results.throughput),
         _unlike_table(results.unlike),

@@ -130,9 +130,14 @@ def _latency(by_rate: ByRate) -> Iterator[Target]:
     yield Target(what=what.format("p50"), measured=p50, limit=MOST_P50_US, at_most=True)
     if theirs:
         whose = f"that of {RIVAL}{doubt}"
-        yield Target(what=what.format("p50"), measured=p50, limit=theirs.p50_us, at_most=True, beside=whose)
-        limit, times = MOST_P99 * theirs.p99_us, f"{MOST_P99:g} × {whose}"
-        yield Target(what=what.format("p99"), measured=p99, limit=limit, at_most=True, beside=times)
+        yield _within(what.format("p50"), p50, theirs.p50_us, whose)
+        yield _within(what.format("p99"), p99, MOST_P99 * theirs.p99_us, f"{MOST_P99:g} × {whose}")
+
+
+def _within(what: str, ours_us: float | None, limit: float, beside: str) -> Target:
+    # Below zero, noise was larger than what it adds, and nothing is to be had from comparing it.
+    measured = ours_us if limit > 0 else None
+    return Target(what=what, measured=measured, limit=limit, at_most=True, beside=beside)
 
 
 def _judging(one: Judged | None, sizes: Mapping[str, Sized]) -> Iterator[Target]:
