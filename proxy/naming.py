@@ -6,6 +6,7 @@ Decides nothing about the call; the catalogue's namer says what it is.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 
 from connectors.apis.naming import BadBody
@@ -20,8 +21,7 @@ from proxy.law import InForce
 def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: int) -> Call | Refused:
     """The call, or why its body cannot be read the way its operation requires."""
     namer = law.namers[arrival.upstream]
-    content_type = next((value for name, value in arrival.headers if name == "content-type"), None)
-    named = namer.name(arrival.target, content_type, arrival.body)
+    named = namer.name(arrival.target, _content_type(arrival.headers), arrival.body)
     if isinstance(named, BadBody):
         return Refused(reason=Reason.BODY_MALFORMED, detail=named.detail)
     return Call(
@@ -48,9 +48,8 @@ def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: i
 
 def name_again(call: Call, body: bytes, *, law: InForce) -> Call | Refused:
     """The same call named by the catalogue in force now, which may differ from the one it was held under."""
-    content_type = next((value for name, value in call.headers if name == "content-type"), None)
     namer = law.namers.get(call.upstream)
-    named = namer.name(call.target, content_type, body) if namer else None
+    named = namer.name(call.target, _content_type(call.headers), body) if namer else None
     if named is None or isinstance(named, BadBody):
         return Refused(reason=Reason.BODY_MALFORMED, detail="The call can no longer be read by the catalogue in force.")
     return replace(
@@ -62,3 +61,10 @@ def name_again(call: Call, body: bytes, *, law: InForce) -> Call | Refused:
         sensitivity=named.sensitivity,
         method_override=named.method_override,
     )
+
+
+def _content_type(headers: Iterable[tuple[str, str]]) -> str | None:
+    for name, value in headers:
+        if name == "content-type":
+            return value
+    return None

@@ -13,6 +13,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
+from typing import assert_never
 
 import phonenumbers
 from stdnum import iban, luhn
@@ -81,6 +83,8 @@ _ID_LETTERS = re.compile(
 )
 _RUN = re.compile(r"[0-9](?:[ ().+-]{0,2}[0-9]){5}")
 """Six digits with little between them: without that there is no card, no phone and no digits-first identity number."""
+_LETTERED = re.compile(r"[0-9](?:(?<=[A-Za-z][0-9])|(?<=[A-Za-z][ -][0-9]))[0-9]")
+"""Two digits behind a letter: without that there is no IBAN and no identity number that begins with letters."""
 _NINO_UNUSED = frozenset({"BG", "GB", "NK", "KN", "TN", "NT", "ZZ"})
 _SECRETS = tuple(
     (mark, re.compile(pattern))
@@ -122,44 +126,78 @@ _NATIONAL_KEYS = frozenset(
     {"ssn", "socialsecuritynumber", "nationalid", "nationalidnumber", "nino", "bsn", "burgerservicenummer"}
     | {"pesel", "personnummer", "cpf", "aadhaar", "steuerid"}
 )
+
+
+class KeyKind(Enum):
+    """What the name of a field promises of its value."""
+
+    SECRET = 1
+    TOKEN = 2
+    NATIONAL = 3
+
+
+_KEY_KINDS = {
+    **dict.fromkeys(_NATIONAL_KEYS, KeyKind.NATIONAL),
+    **dict.fromkeys(_TOKEN_KEYS, KeyKind.TOKEN),
+    **dict.fromkeys(_SECRET_KEYS, KeyKind.SECRET),
+}
+_NO_LABELS = frozenset[str]()
 _CHECKS = {
     "ssn": ssn, "sin": sin, "cpf": cpf, "ahv": ahv, "nir": nir, "aadhaar": aadhaar, "dni": dni, "hetu": hetu,
     "codicefiscale": codicefiscale, "nie": nie,
 }  # fmt: skip
 
 
-def hits(text: str, budget: Budget) -> Iterator[Hit]:
+def hits(text: str, budget: Budget) -> list[Hit]:
     """Everything found in the text, in no order. Texts of several values are parted by NUL, which nothing matches."""
+    found: list[Hit] = []
     if "@" in text:
-        yield from ((EMAIL, found.start()) for found in _EMAIL.finditer(text))
+        found += [(EMAIL, one.start()) for one in _EMAIL.finditer(text)]
     if "+" in text:
-        yield from _phones(text, budget)
-    yield from _secrets(text)
-    yield from _numbers(text, budget)
+        found += _phones(text, budget)
+    found += _secrets(text)
+    if _RUN.search(text):
+        found += _long_numbers(text, budget)
+    if _LETTERED.search(text):
+        found += _lettered_numbers(text, budget)
+    if "." in text or ":" in text:
+        found += _addresses(text, budget)
+    return found
 
 
 def labels_of_pair(key: str, value: str) -> frozenset[str]:
     """What the key alone says of its value: `password`, `ssn`, or an `api_key` that looks like one."""
-    bare = key.lower().replace("_", "").replace("-", "")
-    if bare in _SECRET_KEYS and value:
-        return frozenset({SECRET})
-    if bare in _TOKEN_KEYS and len(value) >= 16 and _random(value):
-        return frozenset({SECRET})
-    if bare in _NATIONAL_KEYS and sum(character.isdigit() for character in value) >= 6:
-        return frozenset({NATIONAL_ID})
-    return frozenset()
+    return labels_of_kind(kind_of_key(key), value)
 
 
-def _numbers(text: str, budget: Budget) -> Iterator[Hit]:
-    if _RUN.search(text):
-        yield from _long_numbers(text, budget)
+def kind_of_key(key: str) -> KeyKind | None:
+    """What a key promises of its value; None for nearly all keys."""
+    return _KEY_KINDS.get(key.lower().replace("_", "").replace("-", ""))
+
+
+def labels_of_kind(kind: KeyKind | None, value: str) -> frozenset[str]:
+    """What such a key says of this value."""
+    match kind:
+        case None:
+            return _NO_LABELS
+        case KeyKind.SECRET:
+            return frozenset({SECRET}) if value else _NO_LABELS
+        case KeyKind.TOKEN:
+            return frozenset({SECRET}) if len(value) >= 16 and _random(value) else _NO_LABELS
+        case KeyKind.NATIONAL:
+            enough = sum(character.isdigit() for character in value) >= 6
+            return frozenset({NATIONAL_ID}) if enough else _NO_LABELS
+        case _:
+            assert_never(kind)
+
+
+def _lettered_numbers(text: str, budget: Budget) -> Iterator[Hit]:
     for found in _IBAN.finditer(text):
         if _is_iban(found[0], budget):
             yield IBAN, found.start()
     for found in _ID_LETTERS.finditer(text):
         if budget.spend() and _is_identity(found.lastgroup or "", found[0]):
             yield NATIONAL_ID, found.start()
-    yield from _addresses(text, budget)
 
 
 def _long_numbers(text: str, budget: Budget) -> Iterator[Hit]:
@@ -246,14 +284,16 @@ def _is_identity(kind: str, text: str) -> bool:
     return bool(_CHECKS[kind].is_valid(text))
 
 
-def _secrets(text: str) -> Iterator[Hit]:
+def _secrets(text: str) -> list[Hit]:
+    found: list[Hit] = []
     for mark, pattern in _SECRETS:
         if mark in text:
-            yield from ((SECRET, found.start()) for found in pattern.finditer(text))
+            found += [(SECRET, one.start()) for one in pattern.finditer(text)]
     if "=" in text or ":" in text:
         lowered = text.lower()
         if any(word in lowered for word in _ASSIGNED):
-            yield from ((SECRET, one.start(1)) for one in _ASSIGNMENT.finditer(text) if _random(one[1]))
+            found += [(SECRET, one.start(1)) for one in _ASSIGNMENT.finditer(text) if _random(one[1])]
+    return found
 
 
 def _random(value: str) -> bool:

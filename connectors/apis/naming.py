@@ -6,6 +6,7 @@ was not scanned says so. Only a body that breaks its own declared format is refu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -15,7 +16,7 @@ from connectors.apis.catalogue import Catalogue
 from connectors.apis.detectors import UNSCANNED
 from connectors.apis.matcher import Match, Matcher
 from connectors.apis.reading import Reader, decoded, loose
-from connectors.apis.sensitivity import Pointer, scannable, sensitivity
+from connectors.apis.sensitivity import scannable, sensitivity
 from policy.call import Input, InputValue, Resource, Sensitivity, Target
 from policy.operation import Operation, unknown
 
@@ -66,7 +67,10 @@ class Namer:
             input=typed,
             resource=_resource(operation, typed, target),
             sensitivity=self._labels(match, target, typed, query, read),
-            method_override=_overrides(query, target.query.encode("utf-8", "replace")) or _overrides(read, body),
+            method_override=(
+                (bool(target.query) and _overrides(query, target.query.encode("utf-8", "replace")))
+                or _overrides(read, body)
+            ),
         )
 
     def _query(self, raw: str) -> Form | Malformed:
@@ -84,7 +88,7 @@ class Namer:
         path: dict[str, Json] = {name: decoded(raw) for name, raw in match.captured}
         # Of an unknown call every segment is looked at: none of them is known to be harmless.
         where: Json = path if match.operation.known else decoded(target.path)
-        values: tuple[tuple[Pointer, Json], ...] = ((("path",), where), (("query",), asked), (("body",), body))
+        values: tuple[tuple[str, Json], ...] = (("path", where), ("query", asked), ("body", body))
         found = sensitivity(match.operation, typed, values, scan_bytes=self._scan_bytes)
         if body_whole and query_whole:
             return found
@@ -94,15 +98,21 @@ class Namer:
 def _resource(operation: Operation, typed: Input, target: Target) -> Resource:
     """The object; the collection (its template, or the path of an unknown call) where no field names one."""
     values = typed.values
-    parts = [_text(values.get(name)) for name in (*operation.resource_scope, operation.resource_field or "")]
-    known = operation.resource_field is not None and all(parts)
-    within = "/".join(part.replace("%", "%25").replace("/", "%2F") if len(parts) > 1 else part for part in parts)
     owner = _text(values.get(operation.owner_field)) if operation.owner_field else ""
-    return Resource(
-        kind=operation.resource_kind,
-        id=f"{operation.upstream}/{operation.resource_kind}/{within if known else operation.template or target.path}",
-        owner=owner or None,
-    )
+    within = _within(operation, values) or operation.template or target.path
+    kind = operation.resource_kind
+    return Resource(kind=kind, id=f"{operation.upstream}/{kind}/{within}", owner=owner or None)
+
+
+def _within(operation: Operation, values: Mapping[str, InputValue]) -> str:
+    """What the object is called among its kind; empty where the call does not say so, or not wholly."""
+    if operation.resource_field is None:
+        return ""
+    name = _text(values.get(operation.resource_field))
+    if not operation.resource_scope:
+        return name
+    parts = [*(_text(values.get(scope)) for scope in operation.resource_scope), name]
+    return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts) if all(parts) else ""
 
 
 def _text(value: InputValue | None) -> str:
@@ -115,7 +125,7 @@ def _overrides(read: Body, raw: bytes) -> bool:
     """True if there is a key that some framework takes as the method instead (Rack, Laravel, Symfony)."""
     match read:
         case Form(root=root) | Document(root=dict() as root):
-            return any(loose(key) == "_method" for key in root)
+            return "_method" in map(loose, root)
         case Malformed():
             # What nobody can read surely is read for the word alone.
             return b"_method" in unquote_to_bytes(raw).lower()

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import assert_never
 from urllib.parse import unquote_to_bytes
 
@@ -18,6 +19,8 @@ from connectors.apis.bodies import Body, Document, Form, Json, Malformed, Nothin
 from policy.call import Input, InputValue
 from policy.operation import Field, FieldType, Operation, Place
 
+REMEMBERED_KEY = 64
+"""Longer keys are looked at anew each time."""
 _LONG = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,30})?")
 _I64 = range(-(2**63), 2**63)
@@ -26,7 +29,15 @@ _SEPARATORS = str.maketrans({".": "_", "-": "_", " ": "_", "[": None, "]": None,
 
 def loose(key: str) -> str:
     """The key as a lenient upstream may read it: PHP turns `a.b` into `a_b`, Go matches keys in any case."""
+    return _loose_again(key) if len(key) <= REMEMBERED_KEY else _loosened(key)
+
+
+def _loosened(key: str) -> str:
     return key.strip().casefold().translate(_SEPARATORS)
+
+
+# The calls of an API have the same few keys; the length keeps an agent from filling the memory with long ones.
+_loose_again = lru_cache(maxsize=2048)(_loosened)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,8 +94,11 @@ class Reader:
         if self._names[Place.QUERY] or self._names[Place.BODY]:
             self._query(query, found)
             self._body(body, found)
-        for name in found.unreadable:
-            found.values.pop(name, None)
+        if found.unreadable:
+            for name in found.unreadable:
+                found.values.pop(name, None)
+        elif self._required <= found.values.keys():
+            return Input(values=found.values)
         missing = self._required - found.values.keys() - found.unreadable
         return Input(values=found.values, unreadable=frozenset(found.unreadable), missing=frozenset(missing))
 

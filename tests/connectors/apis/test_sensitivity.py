@@ -6,9 +6,10 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.apis import detectors, reading, sensitivity
 from connectors.apis.detectors import LABELS, UNSCANNED, Budget, hits, labels_of_pair
 from policy.call import Sensitivity, Target
 from tests.connectors.apis.examples import FORM, JSON, body_field, named, namer, operation, post
@@ -263,3 +264,43 @@ def test_an_address_is_found_wherever_it_stands(value):
     except AssertionError:
         return  # half a surrogate pair: the body is refused, not scanned
     assert "/body/1/deep/1" in found.paths["email"]
+
+
+FRAGMENTS = (
+    "AB",
+    "123456C",
+    "DE89",
+    "3704 0044",
+    "RSSMRA85T10A562S",
+    "X",
+    "-",
+    " ",
+    "12",
+    "34",
+    "C",
+    "x",
+    ".",
+    "é",
+    "٣٤",
+)
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join) | st.text())
+@settings(max_examples=500)
+def test_no_number_behind_letters_is_passed_over_for_want_of_its_first_digits(text):
+    if detectors._IBAN.search(text) or detectors._ID_LETTERS.search(text):
+        assert detectors._LETTERED.search(text)
+
+
+def test_the_places_of_findings_are_those_of_their_values_whatever_stands_around_them():
+    mail = "ann@example.com"
+    tree = {"a": [{"b": mail}, "x", {mail: {"": mail}}], "c": "", "d": {"e e": mail, "f": 1}}
+    found = of(json.dumps(tree).encode())
+    assert found.counts == {"email": 4}
+    assert found.paths == {"email": ("/body/a/0/b", "/body/a/2", "/body/a/2/*/*", "/body/d/*")}
+
+
+def test_long_keys_are_read_like_short_ones_and_not_kept():
+    kept = (sensitivity._met_again.cache_info().currsize, reading._loose_again.cache_info().currsize)
+    assert of(json.dumps({"_".join("password") + "_" * 100: "abc"}).encode()).labels == {"secret"}
+    assert kept == (sensitivity._met_again.cache_info().currsize, reading._loose_again.cache_info().currsize)
