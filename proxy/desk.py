@@ -66,8 +66,8 @@ class Desk:
     redact: Callable[[str], str]
     """Replaces secrets in what people are shown."""
 
-    async def take(self, click: Click) -> Hold | Refused:
-        """The hold after the click, or why the click does not count.
+    async def take(self, click: Click) -> Seen | Refused:
+        """The hold as the click left it, or why the click does not count.
 
         Raises Outage when the store or the ledger does not answer: the click may then be repeated.
         """
@@ -89,7 +89,7 @@ class Desk:
             kept = await self.store.keep(held, after, not_after=held.decide_by, durable=True)
             if kept is not None:
                 await self._tell(kept, click, now)
-                return kept
+                return Seen(hold=kept, body=None if kept.state in moves.FINAL else seen.body, now=now)
         return Refused(reason=Reason.CONFLICT, detail="Others keep changing this call. Open it again and decide anew.")
 
     async def show(self, person: Person, call: CallId, *, whole: bool = False) -> Brief | Refused:
@@ -97,7 +97,11 @@ class Desk:
         seen = await self.store.look(call)
         if seen is None or self._unseen(seen.hold, person, seen.now):
             return _no_such_hold(call)
-        approvals = (await self._evidence((seen.hold,), seen.now))[call]
+        return await self.brief_of(seen, whole=whole)
+
+    async def brief_of(self, seen: Seen, *, whole: bool = False) -> Brief:
+        """What somebody who may see this hold is shown of it."""
+        approvals = (await self._evidence((seen.hold,), seen.now))[seen.hold.call.id]
         return brief(seen.hold, seen.body, redact=self.redact, approvals=approvals, whole=whole)
 
     async def listing(self, person: Person, *, settled: bool = False, limit: int = MOST_LISTED) -> tuple[Brief, ...]:

@@ -21,7 +21,7 @@ from policy.reasons import Reason
 from policy.verdict import Allow, Ask, Deny, Refused, Verdict
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
-from proxy.doors.arrival import Answer, Arrival, BearerText, Pending, Refusal, Relay
+from proxy.doors.arrival import Answer, Arrival, BearerText, Client, Held, Pending, Refusal, Relay
 from proxy.errors import AssentryError
 from proxy.holds.opening import Opening
 from proxy.holds.release import Release
@@ -54,8 +54,8 @@ class Gate:
     """0 to 9999 for a call id, from a keyed hash."""
     always_async: bool = False
 
-    async def carry(self, arrival: Arrival) -> Answer:
-        """The answer to one call: the upstream's own, or a refusal that says why.
+    async def carry(self, arrival: Arrival) -> Answer | Held:
+        """The answer to one call: the upstream's own, or a refusal that says why; or that it is held: `settle` it.
 
         Never raises for what a caller, an upstream or an outage may cause; every such end is a recorded refusal.
         """
@@ -70,7 +70,7 @@ class Gate:
         except AssentryError as fault:
             return await self._turn_away(arrival, fault.reason, fault.detail)
 
-    async def _carry_out(self, verdict: Verdict, call: Call, arrival: Arrival) -> Answer:
+    async def _carry_out(self, verdict: Verdict, call: Call, arrival: Arrival) -> Answer | Held:
         self.meters.judged(call, verdict)
         match verdict:
             case Deny():
@@ -135,9 +135,10 @@ class Gate:
         done = record.concluded(call.id, reason, upstream_status=status, latency_ms=took_ms)
         await self.ledger.record(done, Durability.QUEUED)
 
-    # Ending 3: held. The agent waits as long as its client can bear; the hold outlives the wait.
+    # Ending 3: held. The agent waits as long as its client can bear; the hold outlives the wait. Two steps, because
+    # everything of the first one, the call and its body above all, is gone from memory during the second.
 
-    async def _hold(self, call: Call, arrival: Arrival, ask: Ask) -> Answer:
+    async def _hold(self, call: Call, arrival: Arrival, ask: Ask) -> Answer | Held:
         held = await self.opening.open(call, arrival.body, ask)
         if isinstance(held, Refused):
             await self.ledger.record(record.refused(call.id, held.reason, held.detail), Durability.WRITTEN)
@@ -145,20 +146,34 @@ class Gate:
         if arrival.patience.respond_async or self.always_async:
             return self._pending(held)
         deadline = self.waiting.deadline(arrival.patience)
-        held = await self.waiting.until_settled(held, arrival, deadline=deadline)
-        while held.state is State.APPROVED and arrival.connected():
+        return Held(id=arrival.id, hold=held.call.id, upstream=arrival.upstream, peer=arrival.peer, deadline=deadline)
+
+    async def settle(self, held: Held, client: Client) -> Answer:
+        """The answer to a call that was held: sent once people assented, refused, or not decided in time.
+
+        Never raises, as `carry`.
+        """
+        try:
+            return await self._settled(held, client)
+        except AssentryError as fault:
+            return await self._turn_away(held, fault.reason, fault.detail)
+
+    async def _settled(self, waiting: Held, client: Client) -> Answer:
+        deadline = waiting.deadline
+        held = await self.waiting.until_settled(waiting.hold, client, deadline=deadline)
+        while held.state is State.APPROVED and client.present():
             sent = await self.release.release(held)
             if isinstance(sent, Relay):
                 return sent
             # Another replica was first, or the law had second thoughts: go by what the hold says now.
-            held = await self.waiting.until_settled(sent, arrival, deadline=deadline)
+            held = await self.waiting.until_settled(waiting.hold, client, deadline=deadline)
         # An approved call whose client is gone is sent by `proxy.holds.expiry`.
         return await self._ended(held)
 
     async def _ended(self, held: Hold) -> Answer:
         if held.state in OPEN or held.state in {State.APPROVED, State.RELEASING}:
             return self._still_pending(held)
-        return await self.release.kept_answer(held) or _settled(held)
+        return await self.release.kept_answer(held) or _told_end(held)
 
     # GET /v1/calls/{id}: what became of a call, for the agent that made it.
 
@@ -173,7 +188,7 @@ class Gate:
             return Refusal(reason=Reason.NO_SUCH_HOLD, detail="There is no held call of yours with this id.", call=call)
         if held.state not in FINAL and held.state is not State.UNKNOWN:
             return self._pending(held)
-        return await self.release.kept_answer(held) or _settled(held)
+        return await self.release.kept_answer(held) or _told_end(held)
 
     async def refuse(self, refusal: Refusal, peer: str) -> None:
         """Put a refusal that the door itself made on the ledger. Raises Outage when that is impossible."""
@@ -183,7 +198,7 @@ class Gate:
         )
 
     async def _turn_away(
-        self, arrival: Arrival, reason: Reason, detail: str, principal: Principal | None = None
+        self, arrival: Arrival | Held, reason: Reason, detail: str, principal: Principal | None = None
     ) -> Refusal:
         self.meters.refused(reason)
         refusal = Refusal(reason=reason, detail=detail, call=arrival.id, upstream=arrival.upstream)
@@ -235,7 +250,7 @@ def _refusal(call: Call, reason: Reason, detail: str, *, policies: tuple[str, ..
     )
 
 
-def _settled(held: Hold) -> Refusal:
+def _told_end(held: Hold) -> Refusal:
     end = held.conclusion
     reason = end.reason if end else Reason.CONFLICT
     return Refusal(

@@ -2,7 +2,7 @@
 
 Decides only whether what came in is one call for a configured upstream. Who calls, what the call is and whether it may
 go on is the gate's. A client that leaves does not stop the gate: the connection's own task goes on awaiting `carry`,
-`Arrival.connected` turns false, and the answer is dropped.
+`Client.present` turns false, and the answer is dropped. Of a call that is held, nothing is kept here but how to answer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol, assert_never, cast
+from dataclasses import replace
+from typing import Protocol, TypeVar, assert_never, cast
 from urllib.parse import urlsplit
 
 from aiohttp import http_parser
@@ -25,7 +26,7 @@ from policy.reasons import Reason
 from policy.verdict import Refused
 from proxy.doors import replies
 from proxy.doors.addresses import base_url
-from proxy.doors.arrival import Answer, Arrival, BearerText, Pending, Refusal, Relay
+from proxy.doors.arrival import Answer, Arrival, BearerText, Client, Held, Pending, Refusal, Relay
 from proxy.doors.body import ClientLeft, read_body
 from proxy.doors.connection import AtOnce, Connection, Server, Visit
 from proxy.doors.entrance import Entrance, TurnedAway, arrival, bearer
@@ -42,12 +43,17 @@ log = logging.getLogger("assentry.doors")
 # How long cancelled exchanges may take to unwind once the door's time to stop is over.
 _UNWIND_S = 1.0
 
+_Answered = TypeVar("_Answered")
+
 
 class Gate(Protocol):
     """Who decides. `carry` and `status` may raise `AssentryError`, which the door answers and hands to `refuse`."""
 
-    async def carry(self, arrival: Arrival) -> Answer:
-        """The answer to a call; may take as long as a person does. Not cancelled when the client leaves."""
+    async def carry(self, arrival: Arrival) -> Answer | Held:
+        """The answer to a call, or that it waits for people. Not cancelled when the client leaves."""
+
+    async def settle(self, held: Held, client: Client) -> Answer:
+        """The answer to a call that was held; may take as long as a person does."""
 
     async def status(self, bearer: BearerText | None, call: CallId) -> Answer:
         """How a call stands, or its kept response."""
@@ -123,11 +129,13 @@ class AgentsDoor:
 
     async def _respond(self, request: BaseRequest) -> StreamResponse:
         connection = cast("Connection", request.protocol)
-        visit = self._visit(connection, request.content)
         server = cast("Server", self._server)
         server.running += 1
         try:
-            written = await self._exchange(visit, self._admit(visit))
+            visit = self._visit(connection, request.content)
+            exchange = self._exchange(visit, self._admit(visit))
+            del visit  # The exchange lets go of it where people are waited for.
+            written = await exchange
         finally:
             server.left()
         if written.keep_alive:
@@ -143,9 +151,12 @@ class AgentsDoor:
         peer = self._entrance.peer(connection.address, connection.call)
         return Visit(id=self._new_call_id(), head=connection.call, connection=connection, payload=payload, peer=peer)
 
-    async def _exchange(self, visit: Visit, answering: Awaitable[Answer | replies.Whole]) -> Written:
+    async def _exchange(self, visit: Visit, answering: Awaitable[Answer | Held | replies.Whole]) -> Written:
         try:
             answer = await self._answer(visit, answering)
+            if isinstance(answer, Held):
+                visit, answering = _waiting(visit), self._gate.settle(answer, visit.connection)
+                answer = await self._answer(visit, answering)
             return await self._write(answer, visit)
         except (ClientLeft, ConnectionError):
             log.debug("client of %s left before its answer", visit.id)
@@ -153,7 +164,7 @@ class AgentsDoor:
             log.warning("answer of %s was cut: %s", visit.id, exc.reason)
         return Written(keep_alive=False)
 
-    async def _answer(self, visit: Visit, answering: Awaitable[Answer | replies.Whole]) -> Answer | replies.Whole:
+    async def _answer(self, visit: Visit, answering: Awaitable[_Answered]) -> _Answered | Refusal:
         try:
             return await answering
         except ClientLeft:
@@ -176,7 +187,7 @@ class AgentsDoor:
             # The refusal stands with or without its record; nothing was sent.
             log.warning("refusal of %s is not on the ledger: %s", refusal.call, exc.reason)
 
-    async def _admit(self, visit: Visit) -> Answer | replies.Whole:
+    async def _admit(self, visit: Visit) -> Answer | Held | replies.Whole:
         head = visit.head
         if isinstance(head, Refused):
             raise TurnedAway(head)
@@ -196,14 +207,12 @@ class AgentsDoor:
             return None
         return replies.document(resource_metadata(self._settings, base=self._base, path=path))
 
-    async def _carry(self, visit: Visit, head: Head) -> Answer:
+    async def _carry(self, visit: Visit, head: Head) -> Answer | Held:
         asked = self._entrance.asked(head)
         if head.expects_continue and visit.connection.transport and not visit.payload.is_eof():
             visit.connection.transport.write(replies.CONTINUE)
         body = await read_body(visit.payload, limits=self._settings.limits)
-        return await self._gate.carry(
-            arrival(asked, body, call_id=visit.id, peer=visit.peer, received_at=self._now(), client=visit.connection)
-        )
+        return await self._gate.carry(arrival(asked, body, call_id=visit.id, peer=visit.peer, received_at=self._now()))
 
     async def _write(self, answer: Answer | replies.Whole, visit: Visit) -> Written:
         head = visit.head
@@ -254,6 +263,15 @@ class AgentsDoor:
         if self._settings.agents.public_url:
             return self._settings.agents.public_url
         return base_url(self.address, tls=self._settings.agents.tls)
+
+
+def _waiting(visit: Visit) -> Visit:
+    """The visit without its call, which is in the store now: what is needed to answer, for as long as people take."""
+    if isinstance(visit.head, Refused):
+        return visit
+    preference = {name: value for name, value in visit.head.fields.items() if name == "prefer"}
+    visit.connection.call = replace(visit.head, headers=(), fields=preference)
+    return replace(visit, head=visit.connection.call)
 
 
 def require_c_parser(parser: object) -> None:

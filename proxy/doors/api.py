@@ -146,8 +146,8 @@ class Api:
                 person=person, act=act, call=call, fingerprint=Fingerprint(decision.fingerprint),
                 shown=decision.shown, reason=decision.reason, channel=_CHANNEL,
             )  # fmt: skip
-            _taken(await self.desk.take(click))
-            return _json(hold_document(_taken(await self.desk.show(person, call))))
+            after = _taken(await self.desk.take(click))
+            return _json(hold_document(await self.desk.brief_of(after)))
 
         return decide
 

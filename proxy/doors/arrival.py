@@ -7,9 +7,9 @@ Values only: how an arrival is read from the wire is `proxy.doors.agents`' work,
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import NewType
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import NewType, Protocol
 
 from policy.call import AgentWords, CallId, Target
 from policy.fingerprint import Fingerprint
@@ -48,12 +48,32 @@ class Arrival:
     patience: Patience = Patience()
     peer: str
     received_at: float
-    connected: Callable[[], bool] = field(default=lambda: True, compare=False)
-    """Whether the client is still there."""
-    leaving: Callable[[Callable[[], None]], AbstractContextManager[None]] = field(
-        default=lambda _: nullcontext(), compare=False
-    )
-    """While the block lasts, what is handed in is called once when the client leaves; soon, if it has left already."""
+
+
+class Client(Protocol):
+    """Whoever waits for the answer."""
+
+    def present(self) -> bool:
+        """Whether it is still there."""
+        ...
+
+    def leaving(self, tell: Callable[[], None]) -> AbstractContextManager[None]:
+        """While the block lasts, `tell` is called once when the client leaves; soon, if it has left already."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The call waits for people; everything that came with it is in the store. This is all that is kept here."""
+
+    id: CallId
+    """Of this exchange."""
+    hold: CallId
+    """Of the hold: the same, or the call that this one repeats."""
+    upstream: str
+    peer: str
+    deadline: float
+    """Until when the client is kept waiting, monotonic seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,7 @@ as it comes, reads the same one. Who calls and whether the call may go on is the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
 
 from config.settings import Settings
 from policy.call import CallId, Target
@@ -36,18 +33,6 @@ class TurnedAway(CallerFault):
 
     def __init__(self, refused: Refused) -> None:
         super().__init__(refused.reason, refused.detail)
-
-
-class Client(Protocol):
-    """Whoever waits for the answer."""
-
-    def present(self) -> bool:
-        """Whether it is still there."""
-        ...
-
-    def leaving(self, tell: Callable[[], None]) -> AbstractContextManager[None]:
-        """While the block lasts, `tell` is called once when the client leaves; soon, if it has left already."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +92,7 @@ class Entrance:
         return head.method in ("GET", "HEAD") and host_name(head.host) not in self._upstream_hosts
 
 
-def arrival(asked: Asked, body: bytes, *, call_id: CallId, peer: str, received_at: float, client: Client) -> Arrival:
+def arrival(asked: Asked, body: bytes, *, call_id: CallId, peer: str, received_at: float) -> Arrival:
     """The call as the gate takes it."""
     head, upstream = asked.head, asked.route.upstream
     return Arrival(
@@ -122,8 +107,6 @@ def arrival(asked: Asked, body: bytes, *, call_id: CallId, peer: str, received_a
         patience=read_patience(head.fields, now=received_at),
         peer=peer,
         received_at=received_at,
-        connected=client.present,
-        leaving=client.leaving,
     )
 
 

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from config.settings import Holds, OnGone
+from policy.call import CallId
 from policy.hold import OPEN, Hold, State, withdraw
 from policy.reasons import Reason
 from policy.verdict import Refused
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
-from proxy.doors.arrival import Arrival, Patience
+from proxy.doors.arrival import Client, Patience
 from proxy.errors import BrokenPromise
 from proxy.holds.store import HoldStore
 from proxy.holds.wakeups import Wakeups
@@ -45,21 +46,22 @@ class Waiting:
         self._stopping.set()
         self.wakeups.ring_all()
 
-    async def until_settled(self, held: Hold, arrival: Arrival, *, deadline: float) -> Hold:
+    async def until_settled(self, call: CallId, client: Client, *, deadline: float) -> Hold:
         """The hold once it is approved or ended; as it stands when the time is over, the client leaves, or we stop."""
-        with self.wakeups.listen(held.call.id) as wakeup, arrival.leaving(wakeup.ring):
-            told: Hold | None = None
-            while True:
-                # What was told is as good as read: whatever follows from it is compared with the store once more.
-                current = told or await self.store.read(held.call.id)
-                if current is None:
-                    raise BrokenPromise(Reason.NO_SUCH_HOLD, "The hold of this call is gone from the store.")
-                left_s = deadline - self.monotonic()
-                if current.state not in _UNSETTLED or left_s <= 0 or self._stopping.is_set():
-                    return current
-                if not arrival.connected():
-                    return await self._left_alone(current)
-                told = await wakeup.wait(left_s)
+        with self.wakeups.listen(call) as wakeup, client.leaving(wakeup.ring):
+            # Between two looks nothing of the hold is kept: there may be many, and they may wait for long.
+            while (hold := await self._settled(call, wakeup.told(), client, deadline)) is None:
+                await wakeup.wait(deadline - self.monotonic())
+            return hold
+
+    async def _settled(self, call: CallId, told: Hold | None, client: Client, deadline: float) -> Hold | None:
+        # What was told is as good as read: whatever follows from it is compared with the store once more.
+        held = told or await self.store.read(call)
+        if held is None:
+            raise BrokenPromise(Reason.NO_SUCH_HOLD, "The hold of this call is gone from the store.")
+        if held.state not in _UNSETTLED or self.monotonic() >= deadline or self._stopping.is_set():
+            return held
+        return None if client.present() else await self._left_alone(held)
 
     async def _left_alone(self, held: Hold) -> Hold:
         if self.settings.on_client_gone is OnGone.KEEP or held.state not in OPEN:

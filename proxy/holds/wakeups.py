@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
+from typing import Self
 
 from redis.asyncio.client import PubSub
 
@@ -35,14 +35,22 @@ _LOOKS_PER_S = 2000
 class Wakeup:
     """One waiter's bell. Rings that come while nobody waits are kept for the next wait."""
 
-    __slots__ = ("_alarms", "_poll_s", "_rung", "_told", "_waiter")
+    __slots__ = ("_alarms", "_poll_s", "_rung", "_still", "_told", "_waiter")
 
-    def __init__(self, poll_s: float, *, alarms: Alarms) -> None:
+    def __init__(self, poll_s: float, *, alarms: Alarms, still: Callable[[Wakeup], None]) -> None:
+        """`still` ends the ringing."""
         self._poll_s = poll_s
         self._alarms = alarms
+        self._still = still
         self._rung = False
         self._told: Hold | None = None
         self._waiter: asyncio.Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._still(self)
 
     def ring(self) -> None:
         """Ends the present wait, or the next one."""
@@ -50,15 +58,17 @@ class Wakeup:
         self._end()
 
     def tell(self, kept: Hold) -> None:
-        """The same, and the wait answers this hold. A ring beside it still ends the wait after that."""
+        """The same, and `told` has this hold. A ring beside it still ends the wait after that."""
         self._told = kept
         self._end()
 
-    async def wait(self, timeout_s: float) -> Hold | None:
-        """Returns when the hold moved, when `timeout_s` is over, or when it is time to look anyway.
+    def told(self) -> Hold | None:
+        """The hold as this process kept it a moment ago, once, where that is what rang last; None: read it."""
+        told, self._told = self._told, None
+        return told
 
-        The hold as this process has just kept it, where that is what rang; None: read it.
-        """
+    async def wait(self, timeout_s: float) -> None:
+        """Returns when the hold moved, when `timeout_s` is over, or when it is time to look anyway."""
         if self._told is None and not self._rung and timeout_s > 0:
             # Ten thousand waiters must not all look at the store in the same instant.
             poll_s = self._poll_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, decides nothing
@@ -68,10 +78,8 @@ class Wakeup:
                 await waiter
             finally:
                 self._waiter = None
-        told, self._told = self._told, None
-        if told is None:
+        if self._told is None:
             self._rung = False
-        return told
 
     def _end(self) -> None:
         if self._waiter is not None:
@@ -89,41 +97,42 @@ class Wakeups:
     def __init__(self, connection: StoreConnection, *, poll_s: float = 20.0) -> None:
         self._connection = connection
         self._poll_s = poll_s
-        self._listeners: dict[CallId, set[Wakeup]] = {}
+        self._listeners: dict[CallId, tuple[Wakeup, ...]] = {}
+        """Nearly always one: a set for each of ten thousand holds would weigh more than what it holds."""
         self._watchers: set[Wakeup] = set()
         self._alarms = Alarms()
         self.listening = asyncio.Event()
         """Set while the connection stands."""
 
-    @contextmanager
-    def listen(self, call: CallId) -> Iterator[Wakeup]:
-        """A bell that rings when this hold moves. Listen first and read the hold then, so that no move is missed."""
-        bell = Wakeup(self._poll_s, alarms=self._alarms)
-        self._listeners.setdefault(call, set()).add(bell)
-        try:
-            yield bell
-        finally:
-            self._listeners[call].discard(bell)
-            if not self._listeners[call]:
-                del self._listeners[call]
+    def listen(self, call: CallId) -> Wakeup:
+        """A bell that rings when this hold moves, until its block ends.
+
+        Listen first and read the hold then, so that no move is missed.
+        """
+        bell = Wakeup(self._poll_s, alarms=self._alarms, still=partial(self._unlisten, call))
+        self._listeners[call] = (*self._listeners.get(call, ()), bell)
+        return bell
+
+    def _unlisten(self, call: CallId, bell: Wakeup) -> None:
+        others = tuple(other for other in self._listeners[call] if other is not bell)
+        if others:
+            self._listeners[call] = others
+        else:
+            del self._listeners[call]
 
     def listeners(self, call: CallId) -> int:
         """How many of this process wait for this hold."""
         return len(self._listeners.get(call, ()))
 
-    @contextmanager
-    def watch(self) -> Iterator[Wakeup]:
-        """A bell that rings when any hold moves or is opened: for live queues."""
-        bell = Wakeup(self._poll_s, alarms=self._alarms)
+    def watch(self) -> Wakeup:
+        """A bell that rings when any hold moves or is opened, until its block ends: for live queues."""
+        bell = Wakeup(self._poll_s, alarms=self._alarms, still=self._watchers.discard)
         self._watchers.add(bell)
-        try:
-            yield bell
-        finally:
-            self._watchers.discard(bell)
+        return bell
 
     def kept(self, hold: Hold) -> None:
         """Tells those of this process who wait for it at once; everybody else hears of it from the store."""
-        for bell in tuple(self._listeners.get(hold.call.id, ())):
+        for bell in self._listeners.get(hold.call.id, ()):
             bell.tell(hold)
 
     @property

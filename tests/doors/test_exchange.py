@@ -221,18 +221,21 @@ async def test_a_client_that_leaves_in_the_middle_closes_the_source() -> None:
 
 
 async def test_a_client_that_leaves_is_noticed_and_the_gate_goes_on() -> None:
-    gate = RecordingGate(hold=asyncio.Event())
+    gate = RecordingGate(hold=asyncio.Event(), holds=True)
     assert gate.hold is not None
     async with opened(gate) as door:
         _, writer = await asyncio.open_connection(*door.address)
         writer.write(request("/api/x"))
-        await gate.arrived.wait()
-        assert gate.arrivals[0].connected()
-        writer.close()
-        await writer.wait_closed()
-        async with asyncio.timeout(5):
-            while gate.arrivals[0].connected():  # noqa: ASYNC110 - the condition is the door's, and has no event
-                await asyncio.sleep(0)
+        await gate.settling.wait()
+        (client,) = gate.clients
+        left = asyncio.Event()
+        with client.leaving(left.set):
+            assert client.present()
+            writer.close()
+            await writer.wait_closed()
+            async with asyncio.timeout(5):
+                await left.wait()
+        assert not client.present()
         assert not gate.answered.is_set()
         gate.hold.set()
         async with asyncio.timeout(5):

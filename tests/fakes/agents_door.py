@@ -13,7 +13,7 @@ from config import settings
 from policy.call import CallId
 from policy.reasons import Reason
 from proxy.doors.agents import AgentsDoor
-from proxy.doors.arrival import Answer, Arrival, BearerText, Refusal, Relay
+from proxy.doors.arrival import Answer, Arrival, BearerText, Client, Held, Refusal, Relay
 from proxy.errors import AssentryError
 from proxy.upstream.routes import Routes
 
@@ -42,10 +42,27 @@ class RecordingGate:
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     refusing_fails: AssentryError | None = None
+    holds: bool = False
+    """Whether calls are held before they are answered, which is then what `hold` keeps back."""
+    clients: list[Client] = field(default_factory=list)
+    """Whose calls were held."""
+    settling: asyncio.Event = field(default_factory=asyncio.Event)
+    _held: dict[CallId, Arrival] = field(default_factory=dict)
 
-    async def carry(self, arrival: Arrival) -> Answer:
+    async def carry(self, arrival: Arrival) -> Answer | Held:
         self.arrivals.append(arrival)
         self.arrived.set()
+        if self.holds:
+            self._held[arrival.id] = arrival
+            return Held(id=arrival.id, hold=arrival.id, upstream=arrival.upstream, peer=arrival.peer, deadline=0)
+        return await self._answered(arrival)
+
+    async def settle(self, held: Held, client: Client) -> Answer:
+        self.clients.append(client)
+        self.settling.set()
+        return await self._answered(self._held.pop(held.hold))
+
+    async def _answered(self, arrival: Arrival) -> Answer:
         if self.hold is not None:
             await self.hold.wait()
         self.answered.set()
