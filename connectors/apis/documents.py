@@ -95,52 +95,65 @@ class _Yaml:
         self._next()
         more = self._next()
         if not isinstance(more, yaml.StreamEndEvent):
-            raise yaml.MarkedYAMLError(None, None, "found another document", more.start_mark)
+            raise _fault("another document begins", more)
         return root
 
     def _next(self) -> yaml.Event:
-        return self._loader.get_event()
+        event = self._loader.get_event()
+        if event is None:
+            raise ValueError("the stream has ended")
+        return event
 
     def _value(self, event: yaml.Event) -> Tree:
-        if isinstance(event, yaml.AliasEvent):
-            # The same tree again, not a copy: a few lines cannot unfold into gigabytes.
-            if event.anchor not in self._anchored:
-                raise yaml.MarkedYAMLError(None, None, f"found undefined alias {event.anchor!r}", event.start_mark)
-            return self._anchored[event.anchor]
-        anchor = event.anchor
-        if anchor is not None and anchor in self._anchored:
-            raise yaml.MarkedYAMLError(None, None, f"found duplicate anchor {anchor!r}", event.start_mark)
-        made = self._made(event)
-        if anchor is not None:
-            self._anchored[anchor] = made
-        return made
+        match event:
+            case yaml.AliasEvent(anchor=str(anchor)):
+                # The same tree again, not a copy: a few lines cannot unfold into gigabytes.
+                if anchor not in self._anchored:
+                    raise _fault(f'there is no anchor "{anchor}" above', event)
+                return self._anchored[anchor]
+            case yaml.NodeEvent(anchor=None):
+                return self._made(event)
+            case yaml.NodeEvent(anchor=str(anchor)) if anchor not in self._anchored:
+                self._anchored[anchor] = made = self._made(event)
+                return made
+            case _:
+                raise _fault("an anchor stands twice", event)
 
     def _made(self, event: yaml.Event) -> Tree:
-        if isinstance(event, yaml.MappingStartEvent):
-            return self._mapping()
-        if isinstance(event, yaml.SequenceStartEvent):
-            items: list[Tree] = []
-            while not isinstance(item := self._next(), yaml.SequenceEndEvent):
-                items.append(self._value(item))
-            return items
-        tag = event.tag
-        if tag is None or tag == "!":
-            tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-        return _plain(str(event.value), tag.rpartition(":")[2])
+        match event:
+            case yaml.MappingStartEvent():
+                return self._mapping()
+            case yaml.SequenceStartEvent():
+                items: list[Tree] = []
+                while not isinstance(item := self._next(), yaml.SequenceEndEvent):
+                    items.append(self._value(item))
+                return items
+            case yaml.ScalarEvent(tag=None | "!", value=text, implicit=implicit):
+                tag = self._loader.resolve(yaml.ScalarNode, text, implicit)  # type: ignore[no-untyped-call]
+                return _plain(text, tag)
+            case yaml.ScalarEvent(tag=str(tag), value=text):
+                return _plain(text, tag)
+            case _:
+                raise _fault("this has no place here", event)
 
     def _mapping(self) -> Tree:
         found: dict[str, Tree] = {}
         while not isinstance(key := self._next(), yaml.MappingEndEvent):
             # Keys as they are written: YAML 1.1 would make `on` and `404` something else than text.
-            if not isinstance(key, yaml.ScalarEvent) or key.value in found:
-                word = key.value if isinstance(key, yaml.ScalarEvent) else "?"
-                raise yaml.MarkedYAMLError(None, None, f'key "{word}" stands twice or is not a text', key.start_mark)
-            found[key.value] = self._value(self._next())
+            word = key.value if isinstance(key, yaml.ScalarEvent) else None
+            if word is None or word in found:
+                raise _fault(f'key "{word or "?"}" stands twice or is not a text', key)
+            found[word] = self._value(self._next())
         return found
 
 
-def _plain(text: str, kind: str) -> Tree:
-    match kind:
+def _fault(message: str, event: yaml.Event) -> yaml.YAMLError:
+    mark = event.start_mark
+    return yaml.YAMLError(f"{message}, line {mark.line + 1}, column {mark.column + 1}" if mark else message)
+
+
+def _plain(text: str, tag: str) -> Tree:
+    match tag.rpartition(":")[2]:
         case "null":
             return None
         case "bool":

@@ -211,6 +211,9 @@ def _shape(template: str) -> str:
         ("operations: {a: {call: GET /a}, a: {call: GET /b}}", "", 'key "a" stands twice'),
         ("- a", "", "must be a mapping"),
         ("a: [", "", "is not YAML"),
+        ("a: &x [*x]", "", 'there is no anchor "x" above, line 1, column 8'),
+        ("a: &x 1\nb: &x 2", "", "an anchor stands twice, line 2"),
+        ("a: 1\n---\nb: 2", "", "another document begins, line 2"),
         ("a: " + "[" * 5000, "", "is not"),
     ],
 )
