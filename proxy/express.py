@@ -57,6 +57,8 @@ LONGEST_BYTES = 64 * 1024
 REMEMBERED_BYTES = 4096
 """Longest call whose outcome is remembered, and some 10 KiB are kept for each."""
 MOST_REMEMBERED = 2048
+MOST_SEEN = 16_384
+"""Hashes of calls that came once."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -151,6 +153,7 @@ class Express:
         self._new_call_id = new_call_id
         self._now = now
         self._remembered: dict[tuple[str, bytes], Prepared] = {}
+        self._seen: set[int] = set()
         self._faces: dict[tuple[str, bool], Faces] = {}
 
     def take(self, data: bytes, client: Connection) -> bool:
@@ -214,7 +217,7 @@ class Express:
         if ready is None or not isinstance(verdict, Allow):
             return None
         json = self._ledger.encode(record.judged(call, verdict))
-        repeats = len(data) <= REMEMBERED_BYTES and law.engine.steady(call.operation.name)
+        repeats = self._came_before(data) and law.engine.steady(call.operation.name)
         return Prepared(
             head=read,
             call=call,
@@ -227,6 +230,18 @@ class Express:
             faces=self._faces_of(ready),
             tally=self._meters.tally(call),
         )
+
+    def _came_before(self, data: bytes) -> bool:
+        # Most calls come once, and whatever is kept of those is kept for nothing.
+        if len(data) > REMEMBERED_BYTES:
+            return False
+        mark = hash(data)
+        if mark in self._seen:
+            return True
+        if len(self._seen) >= MOST_SEEN:
+            self._seen.clear()
+        self._seen.add(mark)
+        return False
 
     def _read(self, data: bytes) -> Head | None:
         """The head of a call that is all there and nothing more, read alike by two readers."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hmac
 import os
 import re
 import secrets
@@ -17,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from config.load import Loaded, load
 from config.settings import Settings, SignIn
@@ -261,7 +261,7 @@ class _Assembly:
             store=self.store,
             meters=self.meters,
             status_url=self._status_url,
-            sample=lambda call: int.from_bytes(hmac.digest(key, call.encode(), "sha256")[:8]) % 10_000,
+            sample=lambda call: int.from_bytes(blake2b(call.encode(), key=key, digest_size=8).digest()) % 10_000,
             always_async=holds.respond_async,
         )
         routes, new_call_id = Routes(self.settings.upstreams), call_ids()
