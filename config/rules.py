@@ -230,6 +230,14 @@ def _waits(settings: Settings) -> Iterator[Broken]:
         yield Broken(path="holds.open_per_agent", message="is more than holds.open_total")
 
 
+def _bodies(settings: Settings) -> Iterator[Broken]:
+    limits = settings.limits
+    if limits.bodies_bytes < limits.body_bytes:
+        # A body of the largest size would be told to come again for ever.
+        message = "must be at least limits.body_bytes, or the largest body has no room"
+        yield Broken(path="limits.bodies_bytes", message=message)
+
+
 RULES: tuple[Rule, ...] = (
     _names,
     _listeners,
@@ -241,6 +249,7 @@ RULES: tuple[Rule, ...] = (
     _upstreams,
     _store,
     _waits,
+    _bodies,
 )
 
 

@@ -399,6 +399,8 @@ class Limits(Section):
 
     body_bytes: int = Field(default=8 * 1024 * 1024, ge=0)
     """Largest request body, bytes."""
+    bodies_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
+    """Most of all request bodies in memory at once, bytes; a call beyond it is refused for the moment."""
     header_timeout_s: float = Field(default=10, gt=0)
     """Time for a request head, seconds."""
     body_timeout_s: float = Field(default=30, gt=0)

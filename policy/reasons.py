@@ -63,6 +63,7 @@ class Reason(StrEnum):
     LEDGER_UNAVAILABLE = "ledger-unavailable"
     ISSUER_UNAVAILABLE = "issuer-unavailable"
     STOPPING = "stopping"
+    NO_ROOM = "no-room"
     INTERNAL = "internal"
     # Clicks.
     NOT_ENTITLED = "not-entitled"

@@ -33,6 +33,7 @@ from proxy.doors.entrance import Entrance, TurnedAway, arrival, bearer
 from proxy.doors.hygiene import Head
 from proxy.doors.metadata import WELL_KNOWN, metadata_url, resource_metadata
 from proxy.doors.patience import read_patience
+from proxy.doors.room import Room
 from proxy.doors.tls import serving
 from proxy.doors.writing import Recipient, Written, write_relay, write_whole
 from proxy.errors import AssentryError, CallerFault, OperatorFault
@@ -79,6 +80,7 @@ class AgentsDoor:
         self._settings = settings
         self._at_once = at_once
         self._entrance = Entrance(settings, routes=routes)
+        self._room = Room(limit_bytes=settings.limits.bodies_bytes)
         self._new_call_id = new_call_id
         self._now = now
         self._server: Server | None = None
@@ -208,11 +210,12 @@ class AgentsDoor:
         return replies.document(resource_metadata(self._settings, base=self._base, path=path))
 
     async def _carry(self, visit: Visit, head: Head) -> Answer | Held:
-        asked = self._entrance.asked(head)
-        if head.expects_continue and visit.connection.transport and not visit.payload.is_eof():
-            visit.connection.transport.write(replies.CONTINUE)
-        body = await read_body(visit.payload, limits=self._settings.limits)
-        return await self._gate.carry(arrival(asked, body, call_id=visit.id, peer=visit.peer, received_at=self._now()))
+        asked, now = self._entrance.asked(head), self._now
+        with self._room.place(head.length) as place:
+            if head.expects_continue and visit.connection.transport and not visit.payload.is_eof():
+                visit.connection.transport.write(replies.CONTINUE)
+            body = await read_body(visit.payload, limits=self._settings.limits, place=place)
+            return await self._gate.carry(arrival(asked, body, call_id=visit.id, peer=visit.peer, received_at=now()))
 
     async def _write(self, answer: Answer | replies.Whole, visit: Visit) -> Written:
         head = visit.head

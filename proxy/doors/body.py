@@ -15,6 +15,7 @@ from config.settings import Limits
 from policy.reasons import Reason
 from policy.verdict import Refused
 from proxy.doors.hygiene import body_too_large
+from proxy.doors.room import Place
 from proxy.errors import CallerFault
 
 
@@ -29,14 +30,16 @@ class ClientLeft(Exception):
     """The client closed the connection before its call was complete: there is nobody to answer."""
 
 
-async def read_body(payload: StreamReader, *, limits: Limits) -> bytes:
+async def read_body(payload: StreamReader, *, limits: Limits, place: Place) -> bytes:
     """All bytes of the body.
 
     It has `body_timeout_s`, and a second more for each `body_bytes_per_s` that arrived: steady is long enough, a
-    trickle is not. Raises BodyRefused, and ClientLeft.
+    trickle is not. Raises BodyRefused, ClientLeft, and Outage where there is no more room for it.
     """
     if payload.is_eof():
-        return payload.read_nowait()
+        whole = payload.read_nowait()
+        place.grow_to(len(whole))
+        return whole
     loop = asyncio.get_running_loop()
     begun = loop.time()
     body = io.BytesIO()  # gives its bytes away without another copy, and takes a trickle without growing beyond it
@@ -47,6 +50,7 @@ async def read_body(payload: StreamReader, *, limits: Limits) -> bytes:
                 body.write(await payload.readany())
             if body.tell() > limits.body_bytes:
                 raise BodyRefused(body_too_large(limits))
+            place.grow_to(body.tell())
     except TimeoutError as exc:
         slow = "The body came too slowly. Send it at once, or in smaller parts."
         raise BodyRefused(Refused(reason=Reason.TOO_SLOW, detail=slow)) from exc

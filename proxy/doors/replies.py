@@ -58,6 +58,7 @@ STATUSES: Mapping[Reason, int] = {
     Reason.LEDGER_UNAVAILABLE: 503,
     Reason.ISSUER_UNAVAILABLE: 503,
     Reason.STOPPING: 503,
+    Reason.NO_ROOM: 503,
     Reason.INTERNAL: 503,
     Reason.VERSION_NOT_SUPPORTED: 505,
 }
@@ -76,7 +77,7 @@ _CLICKS: Mapping[Reason, int] = {
 # Nothing was sent and nobody was asked, so the same call may simply come again.
 _RETRYABLE = frozenset({
     Reason.TOO_MANY_HELD, Reason.UPSTREAM_UNREACHABLE, Reason.CREDENTIAL_UNAVAILABLE, Reason.STORE_UNAVAILABLE,
-    Reason.LEDGER_UNAVAILABLE, Reason.ISSUER_UNAVAILABLE, Reason.STOPPING,
+    Reason.LEDGER_UNAVAILABLE, Reason.ISSUER_UNAVAILABLE, Reason.STOPPING, Reason.NO_ROOM,
 })  # fmt: skip
 # The hold ended without a No: sending the call anew asks anew.
 _ASKABLE = frozenset({Reason.EXPIRED, Reason.LAPSED, Reason.WITHDRAWN})

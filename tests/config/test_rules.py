@@ -172,3 +172,8 @@ def test_a_shared_store_needs_a_key_of_32_bytes():
 def test_no_client_waits_longer_than_the_longest_wait():
     assert paths(holds={"wait_s": 700}) == ["holds.wait_s"]
     assert paths(holds={"open_per_agent": 20, "open_total": 10}) == ["holds.open_per_agent"]
+
+
+def test_the_largest_body_has_room():
+    assert paths(limits={"body_bytes": 10, "bodies_bytes": 9}) == ["limits.bodies_bytes"]
+    assert paths(limits={"body_bytes": 10, "bodies_bytes": 10}) == []

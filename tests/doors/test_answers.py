@@ -59,7 +59,7 @@ def test_a_no_forbids_retries_and_never_says_when(reason: Reason) -> None:
     "reason",
     [
         Reason.STORE_UNAVAILABLE, Reason.LEDGER_UNAVAILABLE, Reason.ISSUER_UNAVAILABLE, Reason.STOPPING,
-        Reason.UPSTREAM_UNREACHABLE, Reason.CREDENTIAL_UNAVAILABLE, Reason.TOO_MANY_HELD,
+        Reason.UPSTREAM_UNREACHABLE, Reason.CREDENTIAL_UNAVAILABLE, Reason.TOO_MANY_HELD, Reason.NO_ROOM,
     ],
 )  # fmt: skip
 def test_an_outage_says_when_to_come_again(reason: Reason) -> None:
