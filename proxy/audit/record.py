@@ -63,7 +63,9 @@ class Record:
 def judged(call: Call, verdict: Verdict, *, likeness: Likeness | None = None, trace: str | None = None) -> Record:
     """What the law said of a call. For an allowed call this is the intent: it is written before anything is sent."""
     redact = frozenset[str]() if isinstance(verdict, Deny) else verdict.obligations.redact
-    said = facts.of_call(call, redact=redact, trace=trace) | facts.of_verdict(verdict) | {"likeness": likeness}
+    said = facts.of_call(call, redact=redact, trace=trace)
+    said |= facts.of_verdict(verdict)
+    said["likeness"] = likeness
     return Record(kind=Kind.JUDGED, call_id=call.id, facts=said)
 
 

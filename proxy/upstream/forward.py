@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -31,6 +32,8 @@ TRAVELS = frozenset({
     "anthropic-beta", "anthropic-version", "openai-beta", "stripe-version", "x-github-api-version",
 })  # fmt: skip
 """Request headers that travel to every upstream. An allow-list: what is not here, or in settings, stays behind."""
+
+_IN_BYTES = {name: name.encode("ascii") for name in TRAVELS}
 
 NEVER_TRAVELS = frozenset({
     "authorization", "connection", "content-length", "cookie", "expect", "forwarded", "host", "http2-settings",
@@ -91,8 +94,8 @@ def outgoing(
     `via` is our pseudonym (RFC 9110 section 7.6.3). The agent's address is not told (no Forwarded): it is none of the
     upstream's business. Raises BrokenPromise where a header is none that the door lets in.
     """
-    where = urlsplit(upstream.url)
-    fields = [(b"host", where.netloc.encode("ascii"))]
+    host, base = _where(upstream.url)
+    fields = [(b"host", host)]
     fields += [_checked(name, value, upstream) for name, value in call.headers]
     if body or call.target.method in _WITH_BODY:
         fields.append((b"content-length", b"%d" % len(body)))
@@ -100,8 +103,14 @@ def outgoing(
     if traceparent is not None:
         fields.append((b"traceparent", traceparent.encode("ascii")))
     fields += attached.headers
-    target = where.path.rstrip("/") + call.target.raw
-    return Outgoing(method=call.target.method, target=target, headers=tuple(fields), body=body)
+    return Outgoing(method=call.target.method, target=base + call.target.raw, headers=tuple(fields), body=body)
+
+
+@lru_cache(maxsize=256)
+def _where(url: str) -> tuple[bytes, str]:
+    """The Host of an upstream, and what is put before every target."""
+    parts = urlsplit(url)
+    return parts.netloc.encode("ascii"), parts.path.rstrip("/")
 
 
 def answer_headers(response: Answer, attached: Attached) -> tuple[tuple[str, str], ...]:
@@ -136,9 +145,10 @@ def _is_let_through(name: str, upstream: Upstream) -> bool:
 
 def _checked(name: str, value: str, upstream: Upstream) -> tuple[bytes, bytes]:
     # Dropping it here instead would send something else than what was judged and approved.
-    if not (name in TRAVELS or _is_let_through(name, upstream)) or not _VALUE.fullmatch(value):
+    raw = _IN_BYTES.get(name)
+    if (raw is None and not _is_let_through(name, upstream)) or not _VALUE.fullmatch(value):
         raise BrokenPromise(Reason.INTERNAL, "The call carries a header that may not travel; it was not sent.")
-    return name.encode("ascii"), value.encode("ascii")
+    return raw or name.encode("ascii"), value.encode("ascii")
 
 
 def _nominated(headers: tuple[tuple[bytes, bytes], ...]) -> frozenset[str]:

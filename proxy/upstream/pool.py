@@ -48,12 +48,17 @@ class Outgoing:
     def wire(self) -> bytes:
         """The bytes that will be written. Raises BrokenPromise where they would not be exactly one message."""
         line = f"{self.method} {self.target} HTTP/1.1"
-        head = b"\r\n".join([line.encode(), *(b"%b: %b" % field for field in self.headers)])
+        head = b"\r\n".join([line.encode(), *[b"%b: %b" % field for field in self.headers]])
         names = [name for name, _ in self.headers]
-        declared = [value for name, value in self.headers if name == b"content-length"]
-        framed = declared == [b"%d" % len(self.body)] or not (declared or self.body)
+        match names.count(b"content-length"):
+            case 0:
+                framed = not self.body
+            case 1:
+                framed = self.headers[names.index(b"content-length")][1] == b"%d" % len(self.body)
+            case _:
+                framed = False
         sound = framed and names.count(b"host") == 1 and b"transfer-encoding" not in names
-        as_many_lines = head.count(b"\r\n") == len(self.headers)
+        as_many_lines = head.count(b"\r\n") == len(names)
         if not (sound and as_many_lines and line.isascii() and _HEAD.fullmatch(head)):
             raise BrokenPromise(Reason.INTERNAL, "What was to be sent is not one HTTP message; it was not sent.")
         return b"%b\r\n\r\n%b" % (head, self.body)
