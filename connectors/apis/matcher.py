@@ -165,29 +165,40 @@ def _compiled(segment: str) -> _Mixed:
 
 def _walk(node: _Node, segments: list[str], index: int, captured: list[str]) -> _Node | None:
     """The leaf for the segments from `index` on; `captured` then holds what was taken on the way."""
-    if index == len(segments):
-        return node if node.operation is not None else None
-    segment = segments[index]
+    # Nearly everywhere there is one way to go on: only where there are several is there anything to come back to.
+    while index < len(segments):
+        segment = segments[index]
+        child = node.literals.get(segment)
+        if node.mixed or (child is not None and node.parameter is not None):
+            return _branch(node, segments, index, captured)
+        if child is None:
+            child = node.parameter
+            if child is None or not segment or _mistakable(node, segment):
+                return None
+            captured.append(segment)
+        node = child
+        index += 1
+    return node if node.operation is not None else None
+
+
+def _branch(node: _Node, segments: list[str], index: int, captured: list[str]) -> _Node | None:
+    """The same where several ways lead on: the literal first, the parameter last."""
+    segment, mark = segments[index], len(captured)
     child = node.literals.get(segment)
     if child is not None and (leaf := _walk(child, segments, index + 1, captured)) is not None:
         return leaf
     if not segment:
         return None
-    mark = len(captured)
     for mixed, child in node.mixed:
         values = mixed.values(segment)
         if values is not None:
-            captured.extend(values)
+            captured[mark:] = values
             if (leaf := _walk(child, segments, index + 1, captured)) is not None:
                 return leaf
-            del captured[mark:]
     if node.parameter is None or _mistakable(node, segment):
         return None
-    captured.append(segment)
-    leaf = _walk(node.parameter, segments, index + 1, captured)
-    if leaf is None:
-        del captured[mark:]
-    return leaf
+    captured[mark:] = [segment]
+    return _walk(node.parameter, segments, index + 1, captured)
 
 
 def _mistakable(node: _Node, segment: str) -> bool:
