@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from weakref import ref
 
 from cedarpy import PolicySet, Schema
 
@@ -113,7 +114,7 @@ class _Made:
 class Stock:
     """What Cedar makes of a slice: made when it is first asked for, and again after the shelf has put it away."""
 
-    __slots__ = ("_gates", "_ground", "_made", "_plain", "_shelf", "_text")
+    __slots__ = ("__weakref__", "_gates", "_ground", "_made", "_plain", "_shelf", "_text")
 
     def __init__(self, ground: Ground, own: Sequence[Rule], *, text: Callable[[], str], shelf: Shelf) -> None:
         self._ground, self._text, self._shelf = ground, text, shelf
@@ -160,16 +161,19 @@ class Shelf:
     def __init__(self, *, most_kib: float) -> None:
         self._most_kib = most_kib
         self._kib = 0.0
-        self._kept: deque[Stock] = deque()
+        # Weakly: a circle would keep a law that was replaced, and all of Cedar in it, until the next full collection.
+        self._kept: deque[tuple[ref[Stock], float]] = deque()
 
     def take(self, stock: Stock) -> None:
         """What was just made has its place here."""
-        self._kept.append(stock)
+        self._kept.append((ref(stock), stock.kib))
         self._kib += stock.kib
         while self._kib > self._most_kib and len(self._kept) > 1:
-            oldest = self._kept.popleft()
-            self._kib -= oldest.kib
-            oldest.put_away()
+            found, kib = self._kept.popleft()
+            self._kib -= kib
+            oldest = found()
+            if oldest is not None:
+                oldest.put_away()
 
 
 class Cutter:

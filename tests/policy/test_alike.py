@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import random
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -207,6 +209,22 @@ def test_what_is_kept_ready_is_bounded_and_made_again_when_it_is_asked_for() -> 
     assert sum(part.stock.kib for part in ready) <= 500
     assert parts[0].policies is not before[0]
     assert len(parts[0].policies) == len(before[0]) == 2
+
+
+def test_a_law_that_is_no_longer_used_is_gone_without_the_collector() -> None:
+    gc.disable()
+    try:
+        engine = Engine(shelved(1e9))
+        for one in operations(1):
+            engine.judge(a_call(one, sample=0, length=0), now=NOW)
+        part = engine.bundle.slice("api:op1")
+        assert part is not None
+        assert part.stock.ready
+        gone = weakref.ref(part.stock)
+        del engine, part
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @given(st.lists(st.integers(0, 23), min_size=1, max_size=40))
