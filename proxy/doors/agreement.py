@@ -1,6 +1,7 @@
 """Whether a second reader takes a request for the same one that we do: aiohttp's parser, or llhttp for a whole call.
 
-What two independent readers take for the same request, an upstream will take for the same (threats.md F1 to F8).
+What two independent readers take for the same request, an upstream will take for the same (threats.md F1 to F8). What
+aiohttp's parser may refuse although llhttp takes it is not agreed on: that one has to be asked.
 """
 
 from __future__ import annotations
@@ -10,23 +11,34 @@ from aiohttp.http_parser import RawRequestMessage
 
 from proxy.doors.hygiene import Head
 
+_REFUSED_BY_AIOHTTP = b"sec-websocket-key1"
+"""Of a WebSocket draft from before RFC 6455."""
+
 
 class _Reading:
     """What llhttp makes of some bytes."""
 
-    __slots__ = ("host", "length", "target", "whole")
+    __slots__ = ("begun", "fields", "host", "length", "names", "target", "whole")
 
     def __init__(self) -> None:
         self.target = b""
         self.host = b""
         self.length = b"0"
+        self.names: set[bytes] = set()
+        self.fields = 0
+        self.begun = 0
         self.whole = 0
+
+    def on_message_begin(self) -> None:
+        self.begun += 1
 
     def on_url(self, part: bytes) -> None:
         self.target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
         lower = name.lower()
+        self.names.add(lower)
+        self.fields += 1
         if lower == b"host":
             self.host = value
         elif lower == b"content-length":
@@ -46,7 +58,10 @@ def whole_and_alike(data: bytes, head: Head) -> bool:
         return False
     target = f"{head.path}?{head.query}" if head.query else head.path
     return (
-        reading.whole == 1
+        reading.begun == reading.whole == 1
+        # aiohttp refuses some fields that come twice, also where Connection nominates them away.
+        and len(reading.names) == reading.fields
+        and _REFUSED_BY_AIOHTTP not in reading.names
         and parser.get_method() == head.method.encode()
         and reading.target.decode("latin-1") == target
         and reading.host.decode("latin-1").lower() == head.host

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,15 @@ from typing import Any
 import aiohttp
 import orjson
 
-from config.load import load
+from config.load import Loaded, load
 from policy.principal import Identity
 from proxy.audit import segments
 from proxy.audit.keys import PUBLIC_KEY, public_key
 from proxy.audit.verify import Finding, verify
 from proxy.demo.issuer import DemoAgent, DemoIssuer, DemoPerson
-from proxy.wiring import Running, running
+from proxy.wiring import Running, _Assembly
 from tests.fakes.upstream import FakeUpstream, reply, upstream
+from tests.fakes.ways import FAST_PATH
 
 READ_S = 15
 CREDENTIAL = "sk-the-gates-own-9d1f"
@@ -79,6 +80,8 @@ class Whole:
     issuer: DemoIssuer
     upstream: FakeUpstream
     token: str
+    parts: _Assembly
+    """What the gate is made of, for moving its clocks and looking at what it keeps."""
     _session: aiohttp.ClientSession
     _reads: dict[str, str] = field(default_factory=dict)
 
@@ -193,21 +196,57 @@ class Whole:
 
 @asynccontextmanager
 async def whole(
-    folder: Path, *, law: str = LAW, more: dict[str, Any] | None = None, **upstream_settings: Any
+    folder: Path,
+    *,
+    law: str = LAW,
+    more: dict[str, Any] | None = None,
+    issuer: DemoIssuer | None = None,
+    **upstream_settings: Any,
 ) -> AsyncIterator[Whole]:
-    """A gate of these policies; `more` goes over the settings, `upstream_settings` into its one upstream."""
-    issuer = _issuer()
-    await issuer.start()
-    try:
+    """A gate of these policies; `more` goes over the settings, `upstream_settings` into its one upstream.
+
+    `issuer` is one that runs already, for gates that are to take the same tokens.
+    """
+    async with AsyncExitStack() as stack:
+        issuer = issuer or await stack.enter_async_context(issuing())
         async with upstream() as fake, aiohttp.ClientSession() as session:
             fake.default = reply(200, b'{"ok":true}', ("content-type", "application/json"))
             settings = _settings(folder, issuer, fake, upstream_settings) | (more or {})
             _write(folder, law, settings)
-            async with running(load(folder / "assentry.yaml", environ={})) as gate:
-                token = issuer.agent_token("bot")
-                yield Whole(folder=folder, gate=gate, issuer=issuer, upstream=fake, token=token, _session=session)
+            async with _assembled(load(folder / "assentry.yaml", environ={})) as parts:
+                yield Whole(
+                    folder=folder,
+                    gate=parts.running(),
+                    issuer=issuer,
+                    upstream=fake,
+                    token=issuer.agent_token("bot"),
+                    parts=parts,
+                    _session=session,
+                )
+
+
+@asynccontextmanager
+async def issuing() -> AsyncIterator[DemoIssuer]:
+    """An issuer that runs."""
+    issuer = _issuer()
+    await issuer.start()
+    try:
+        yield issuer
     finally:
         await issuer.stop()
+
+
+@asynccontextmanager
+async def _assembled(loaded: Loaded) -> AsyncIterator[_Assembly]:
+    """What `proxy.wiring.running` runs, and not only what it shows."""
+    async with asyncio.TaskGroup() as group, AsyncExitStack() as closing:
+        parts = _Assembly(loaded, group, closing)
+        await parts.keep()
+        await parts.publish()
+        await parts.admit()
+        parts.send()
+        await parts.open_doors()
+        yield parts
 
 
 async def a_key(live: Whole, agent: str = "demo:bot") -> tuple[str, str]:
@@ -240,7 +279,7 @@ def _settings(folder: Path, issuer: DemoIssuer, fake: FakeUpstream, more: dict[s
     return {
         "demo": True,
         "data": "state",
-        "agents": {"listen": "127.0.0.1:0"},
+        "agents": {"listen": "127.0.0.1:0", "fast_path": FAST_PATH},
         "approvers": {
             "listen": "127.0.0.1:0",
             "public_url": "http://127.0.0.1:1",
