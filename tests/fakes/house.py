@@ -40,6 +40,7 @@ from proxy.wiring import Running, running
 from tests.fakes import ledgers
 from tests.fakes.issuer import FakeIssuer
 from tests.fakes.upstream import FakeUpstream, upstream
+from tests.fakes.ways import FAST_PATH
 
 T = TypeVar("T")
 
@@ -472,7 +473,7 @@ def _furnished(folder: Path, around: _Around, *, policies: str, settings: Mappin
     own = {
         "demo": True,
         "data": "state",
-        "agents": {"listen": "127.0.0.1:0"},
+        "agents": {"listen": "127.0.0.1:0", "fast_path": FAST_PATH},
         "approvers": {
             "listen": f"127.0.0.1:{approvers}",
             "public_url": f"http://127.0.0.1:{approvers}",
