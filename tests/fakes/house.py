@@ -48,6 +48,8 @@ PATIENCE_S = 15.0
 CREDENTIAL = "sk_upstream_4eC39HqLyjWDarjtT1zdp7dc"
 """What the gate attaches for the upstreams; no agent and no file of ours may ever see it."""
 ENCRYPTION_KEY = base64.b64encode(b"e" * 32).decode()
+EACH_UPSTREAM = "each_upstream"
+"""Among a house's settings, what is laid over every upstream of it: `each_upstream={"connections": 8}`."""
 OF_THE_LEDGER = frozenset({"segment", "healed", "checkpoint", "published"})
 """Kinds of records that belong to no story."""
 
@@ -482,11 +484,15 @@ def _furnished(folder: Path, around: _Around, *, policies: str, settings: Mappin
         },
         "operators": {"listen": "127.0.0.1:0"},
         "issuers": [around.issuer.settings().model_dump(mode="json", exclude_defaults=True)],
-        "upstreams": [_upstream(name, around.upstream) for name in ("stripe", "openai", "crm")],
+        "upstreams": [
+            _merged(_upstream(name, around.upstream), settings.get(EACH_UPSTREAM, {}))
+            for name in ("stripe", "openai", "crm")
+        ],
         "policy": {"files": ["policies"]},
     }
     file = folder / "assentry.yaml"
-    file.write_text(yaml.safe_dump(_merged(own, settings), sort_keys=False), "utf-8")
+    laid_over = {name: value for name, value in settings.items() if name != EACH_UPSTREAM}
+    file.write_text(yaml.safe_dump(_merged(own, laid_over), sort_keys=False), "utf-8")
     return file
 
 

@@ -148,6 +148,7 @@ class FakeUpstream:
     _listen: Callable[[int], Awaitable[asyncio.Server]] | None = None
     _server: asyncio.Server | None = None
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -170,6 +171,12 @@ class FakeUpstream:
             self._server = await self._listen(self.port)
             self.port = self._server.sockets[0].getsockname()[1]
 
+    async def hang_up(self) -> None:
+        """End every connection, and listen on."""
+        for writer in tuple(self._writers):
+            writer.close()
+        await self.until(lambda seen: seen.open == 0)
+
     async def until(self, condition: Callable[[FakeUpstream], bool], limit_s: float = 5) -> None:
         """Wait until something is true of what was seen."""
         async with asyncio.timeout(limit_s), self._changed:
@@ -183,6 +190,7 @@ class FakeUpstream:
         self.connections += 1
         self.open += 1
         number = self.connections
+        self._writers.add(writer)
         await self._tell()
         try:
             while (received := await _read(reader, number)) is not None:
@@ -196,6 +204,7 @@ class FakeUpstream:
             writer.close()
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 await writer.wait_closed()
+            self._writers.discard(writer)
             self.open -= 1
             await self._tell()
 

@@ -6,14 +6,18 @@ from dataclasses import replace
 
 import pytest
 
+from config import settings
 from policy.hold import Hold, State, count, withdraw
 from policy.principal import Identity
 from policy.reasons import Reason
 from policy.verdict import Refused
 from proxy.errors import BrokenPromise, CallerFault
 from proxy.holds.connection import StoreConnection
+from proxy.holds.release import fence
+from proxy.holds.sealing import Sealer
 from proxy.holds.store import HoldStore, KeptResponse, Opened
 from tests.fakes.values import a_ballot
+from tests.holds.conftest import KEY
 from tests.holds.held import approved, call_id, concluded, executed, expired, fresh, kept, leased, opened
 
 
@@ -327,3 +331,63 @@ async def test_the_stores_time_counts_whatever_a_replica_believes(store: HoldSto
     believed = hold.decide_by - 1_000_000  # a replica whose clock is days behind still cannot approve too late
     over = (await store.now()) - 0.001
     assert await store.keep(hold, approved(hold, believed), not_after=over) is None
+
+
+async def test_a_look_shows_the_hold_its_body_and_the_time_of_one_moment(store: HoldStore):
+    hold = await opened(store, b"what is asked")
+    before = await store.now()
+    seen = await store.look(hold.call.id)
+    assert seen is not None
+    assert (seen.hold, seen.body) == (hold, b"what is asked")
+    assert before <= seen.now <= await store.now()
+    without = await store.look(hold.call.id, body=False)
+    assert without is not None
+    assert (without.hold, without.body) == (hold, None)
+    assert await store.look(call_id()) is None
+
+
+async def test_a_settled_hold_is_seen_without_its_body(store: HoldStore):
+    done = await executed(store, await opened(store))
+    seen = await store.look(done.call.id)
+    assert seen is not None
+    assert (seen.hold, seen.body) == (done, None)
+
+
+async def test_whoever_asked_hears_of_every_move_that_stands_and_of_no_other(connection: StoreConnection):
+    heard: list[Hold] = []
+    store = HoldStore(connection, sealer=Sealer(KEY), holds=settings.Holds(), moved=heard.append)
+    now = await store.now()
+    hold = await opened(store)
+    ready = await kept(store, hold, approved(hold, now))
+    assert await store.keep(hold, approved(hold, now)) is None
+    assert heard == [ready]
+
+
+async def test_the_indexes_follow_by_themselves(store: HoldStore, other_store: HoldStore):
+    now = await store.now()
+    hold = await opened(store)
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(store.run())
+        await kept(store, hold, approved(hold, now))
+        async with asyncio.timeout(10):
+            while not await other_store.approved(before=now + 1):  # noqa: ASYNC110 - in another replica: no event
+                await asyncio.sleep(0.001)
+        following.cancel()
+
+
+async def test_a_late_word_of_a_move_brings_no_hold_back_into_the_indexes(
+    store: HoldStore, other_store: HoldStore, connection: StoreConnection
+):
+    now = await store.now()
+    ready = await kept(store, hold := await opened(store), approved(hold, now))  # not told to the indexes yet
+    await kept(other_store, ready, withdraw(ready, Identity("corp:ann"), "Ann", "", now))
+    assert await other_store.held_now() == 0
+    await store.close()
+    assert await connection.command("ZCARD", connection.key("index", "due")) == 0
+    assert await store.held_now() == 0
+
+
+def test_fences_sort_by_time_and_never_repeat():
+    fences = [fence(1_790_000_000 + n / 1000) for n in range(50)]
+    assert fences == sorted(fences)
+    assert len({fence(1_790_000_000) for _ in range(50)}) == 50

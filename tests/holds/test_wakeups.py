@@ -12,6 +12,7 @@ from proxy.holds.connection import StoreConnection, connect
 from proxy.holds.store import HoldStore
 from proxy.holds.wakeups import Wakeups
 from tests.fakes.valkey import PrivateValkey
+from tests.fakes.values import a_hold
 from tests.holds.held import call_id, kept, opened
 
 LONG_S = 30.0
@@ -94,3 +95,29 @@ async def test_nothing_is_left_behind_by_those_who_listened(connection: StoreCon
     with wakeups.listen(call_id()), wakeups.watch():
         assert wakeups.waiting == 2
     assert wakeups.waiting == 0
+
+
+async def test_those_who_wait_in_the_same_process_are_told_what_was_kept_without_the_store(
+    connection: StoreConnection,
+):
+    hold = a_hold()
+    wakeups = Wakeups(connection, poll_s=LONG_S * 10)  # and nobody listens to the store
+    with wakeups.listen(hold.call.id) as one, wakeups.listen(hold.call.id) as other, wakeups.listen(call_id()) as third:
+        wakeups.kept(hold)
+        async with asyncio.timeout(LONG_S / 3):
+            await asyncio.gather(one.wait(LONG_S), other.wait(LONG_S))
+        assert (one.told(), one.told()) == (hold, None)
+        assert (other.told(), third.told()) == (hold, None)
+
+
+async def test_a_ring_beside_what_was_told_is_not_lost(connection: StoreConnection):
+    hold = a_hold()
+    wakeups = Wakeups(connection, poll_s=LONG_S * 10)
+    with wakeups.listen(hold.call.id) as bell:
+        wakeups.kept(hold)
+        bell.ring()  # another replica moved it on
+        async with asyncio.timeout(LONG_S / 3):
+            await bell.wait(LONG_S)
+            assert bell.told() == hold
+            await bell.wait(LONG_S)
+        assert bell.told() is None

@@ -123,3 +123,22 @@ async def test_nobody_writes_themselves_into_a_group(people, connection, sealer)
     await connection.command("HSET", key, "text", b'{"identity":"corp:mallory","name":"M","groups":["root"]}')
     with pytest.raises(OperatorFault):
         await directory.read([Identity("corp:mallory")])
+
+
+async def test_what_is_known_already_is_not_written_again_and_what_is_new_is(people, connection):
+    directory, key = people(), connection.key(f"person:{ANN}", "said")
+    telling = ann("leads", "staff")
+    await directory.seen(telling)
+    kept = await connection.command("HGET", key, "text")
+    await directory.seen(telling)
+    assert await connection.command("HGET", key, "text") == kept
+    # Another token of the same second, with other groups.
+    assert (await directory.seen(replace(telling, groups=frozenset({"staff"})))).groups == {"staff"}
+    assert (await known(directory)).groups == {"staff"}
+
+
+async def test_a_shorter_memory_counts_for_what_is_known_already(people, connection):
+    telling = ann("leads", ago=10)
+    await people(max_age_s=100).seen(telling)
+    await people(max_age_s=60).seen(telling)
+    assert await connection.command("EXPIRETIME", connection.key(f"person:{ANN}", "said")) == telling.issued_at + 60

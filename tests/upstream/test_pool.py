@@ -439,3 +439,38 @@ async def _still(value) -> None:
     while same < 1000:
         await asyncio.sleep(0)
         same, last = (same + 1, last) if value() == last else (0, value())
+
+
+async def test_nothing_is_written_before_it_is_cleared_though_the_connection_stands(
+    pool: UpstreamPool, fake: FakeUpstream
+):
+    cleared: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(pool.send(message(), fresh=True, cleared=cleared))
+        await fake.until(lambda seen: seen.open == 1)
+        await asyncio.sleep(0)
+        assert (fake.received, sending.done()) == ([], False)
+        cleared.set_result(None)
+    assert await whole(sending.result()) == b"{}"
+
+
+async def test_what_is_not_cleared_is_never_written_and_gives_its_place_back(open_pool: OpenPool, fake: FakeUpstream):
+    pool = open_pool(connections=1)
+    refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    refused.set_exception(Outage(Reason.LEDGER_UNAVAILABLE, "No disk."))
+    with pytest.raises(Outage) as caught:
+        await pool.send(message(target="/refused"), fresh=True, cleared=refused)
+    assert caught.value.reason is Reason.LEDGER_UNAVAILABLE
+    assert await whole(await pool.send(message(target="/next"))) == b"{}"
+    assert [received.target for received in fake.received] == ["/next"]
+
+
+async def test_a_connection_that_closed_before_it_was_cleared_is_replaced(pool: UpstreamPool, fake: FakeUpstream):
+    cleared: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(pool.send(message(), fresh=True, cleared=cleared))
+        await fake.until(lambda seen: seen.open == 1)
+        await fake.hang_up()
+        cleared.set_result(None)
+    assert await whole(sending.result()) == b"{}"
+    assert [received.connection for received in fake.received] == [2]
