@@ -51,11 +51,18 @@ class Product:
 
 
 def product(
-    site: Site, *, name: str = "gate", policies: int = POLICIES, operations: int = OPERATIONS, **more: object
+    site: Site,
+    *,
+    name: str = "gate",
+    policies: int = POLICIES,
+    operations: int = OPERATIONS,
+    law: str = "",
+    **more: object,
 ) -> Product:
-    """A gate with so many policies over so many operations, ready to be started."""
+    """A gate with so many policies over so many operations, ready to be started. `law`: one of them, as text."""
     port, approvers, operators = free_ports(3)
-    (site.folder / f"{name}.cedar").write_text(_LAW + "".join(_MORE.format(n=n) for n in range(policies - 4)))
+    filler = "".join(_MORE.format(n=n) for n in range(policies - 4 - bool(law)))
+    (site.folder / f"{name}.cedar").write_text(_LAW + law + filler)
     (site.folder / f"{name}-operations.yaml").write_text(yaml.safe_dump({"operations": _operations(operations)}))
     settings = site.fill(
         "assentry.yaml", to=f"{name}.yaml", port=port, approvers=approvers, operators=operators,

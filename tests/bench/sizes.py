@@ -1,6 +1,7 @@
 """The gate alone, with more and more policies and operations: what a call costs, remembered and not.
 
-A repeated call finds its decision remembered. With another resource in each call, every one is judged by Cedar.
+A repeated call finds its decision remembered. With another resource in each call, every one is judged by Cedar, since a
+policy of these gates names a resource.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tests.bench.variants import Variant
 
 POLICY_COUNTS = (10, 100, 1_000)
 OPERATION_COUNTS = (100, 10_000)
+_NAMING_ONE = '@id("one") forbid (principal, action in Action::"read", resource == Resource::"api/thing/none");\n'
 ANOTHER_EACH = "/api/v1/kind1/{n}/part1"
 
 
@@ -62,5 +64,7 @@ def _sizes() -> dict[str, tuple[int, int]]:
 
 
 def _gate(site: Site, words: str, policies: int, operations: int) -> Variant:
-    ours = product(site, name=f"gate-{policies}-{operations}", policies=policies, operations=operations)
+    ours = product(
+        site, name=f"gate-{policies}-{operations}", policies=policies, operations=operations, law=_NAMING_ONE
+    )
     return Variant(name=words, programs=(ours.program,), port=ours.port, ours=ours)
