@@ -16,7 +16,7 @@ from cedarpy import Decision, Entities, PolicySet, is_authorized
 
 from policy import facts, fitness
 from policy.annotations import Kind, join
-from policy.attempt import Attempt
+from policy.attempt import Act, Attempt
 from policy.bundle import Bundle
 from policy.call import Call, Recent
 from policy.facts import Fact, Moment
@@ -30,6 +30,8 @@ _CLOCK_LIFETIME_S = 1.0
 """How long a remembered verdict that rests on the clock is good."""
 _MOST_CALLERS = 4096
 """Prepared sets of entities; some 7 KiB each."""
+_MOST_ACTS = 1024
+"""Verdicts on what people try: some two KiB each."""
 _LONGEST_KEY = 2048
 """Bytes of context beyond which a verdict is not worth remembering; an agent could fill the memory with bodies."""
 _NO_APPROVALS = Approvals()
@@ -103,6 +105,7 @@ class Engine:
         self._remembered: dict[tuple[object, ...], _Remembered] = {}
         self._entities: dict[tuple[object, ...], Entities] = {}
         self._known: dict[str, _Known] = {}
+        self._acts: dict[tuple[Act, bytes, bytes | None], Allow | Deny] = {}
 
     def judge(
         self, call: Call, *, now: float, recent: Recent | None = None, approvals: Approvals = _NO_APPROVALS
@@ -132,16 +135,34 @@ class Engine:
         """Whether a person may do what they try to do about a hold. Used by `policy.electorate` alone."""
         part = self.bundle.review(attempt.act)
         try:
-            question = _Question(
-                principal=facts.entity("User", attempt.person.identity),
-                action=attempt.act.value,
-                resource=facts.entity("Held", attempt.hold.fingerprint),
-                context=facts.act_context(attempt),
-                entities=Entities.from_json_str(facts.act_entities(attempt).decode(), part.schema),
-            )
-            verdict = self._decide(part, question)
+            return self._recall_act(part, attempt)
         except _UNREADABLE:
             return self._unevaluated(part.rules, ())
+
+    def _recall_act(self, part: Slice, attempt: Attempt) -> Allow | Deny:
+        """The verdict on an act as remembered, or a fresh one: the same is asked from the look to the sending."""
+        # The context is always made, so that what cannot be read is refused also where no policy reads it.
+        context, entities = facts.act_context(attempt), facts.act_entities(attempt)
+        told = facts.act_told(attempt, part.reads)
+        key = (attempt.act, entities, told)
+        found = self._acts.get(key)
+        if found is not None:
+            return found
+        verdict = self._decide_act(part, attempt, context=context, entities=entities)
+        erred = isinstance(verdict, Deny) and verdict.reason is Reason.POLICY_ERROR
+        if told is not None and not erred and len(entities) + len(told) <= _LONGEST_KEY:
+            _keep(self._acts, key, verdict, most=_MOST_ACTS)
+        return verdict
+
+    def _decide_act(self, part: Slice, attempt: Attempt, *, context: bytes, entities: bytes) -> Allow | Deny:
+        question = _Question(
+            principal=facts.entity("User", attempt.person.identity),
+            action=attempt.act.value,
+            resource=facts.entity("Held", attempt.hold.fingerprint),
+            context=context,
+            entities=Entities.from_json_str(entities.decode(), part.schema),
+        )
+        verdict = self._decide(part, question)
         # A gate has no meaning for an act: whatever is not allowed is denied.
         return self._deny(Reason.FORBIDDEN, policies=verdict.policies) if isinstance(verdict, Ask) else verdict
 

@@ -177,15 +177,28 @@ def context(seen: View, moment: Moment) -> bytes:
 
 def act_context(attempt: Attempt) -> bytes:
     """The context of a person's act as JSON; its schema is `policy.schema.REVIEW`."""
-    built: dict[str, Plain] = {
-        "req": {"now": instant(attempt.now), "weekday": weekday(attempt.now)},
+    clock: dict[str, Plain] = {"now": instant(attempt.now), "weekday": weekday(attempt.now)}
+    return orjson.dumps({"req": clock, **_told(attempt)})
+
+
+def act_told(attempt: Attempt, reads: Iterable[Path]) -> bytes | None:
+    """What policies that read these paths see of the context of an act; None where they look at the clock."""
+    wanted = tuple(reads)
+    if any(covers(read, ("req",)) for read in wanted):
+        return None
+    told = {name: value for name, value in _told(attempt).items() if any(covers(read, (name,)) for read in wanted)}
+    return orjson.dumps(told)
+
+
+def _told(attempt: Attempt) -> dict[str, Plain]:
+    told: dict[str, Plain] = {
         "reason": attempt.reason,
         "channel": attempt.channel,
         "methods": sorted(attempt.person.methods),
     }
     if attempt.sign_in_age_s is not None:
-        built["authAge"] = duration(attempt.sign_in_age_s)
-    return orjson.dumps(built)
+        told["authAge"] = duration(attempt.sign_in_age_s)
+    return told
 
 
 def callers(call: Call) -> bytes:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.electorate import Act, evidence, may_act
+from policy.engine import Engine
 from policy.hold import Hold, Vote
 from policy.principal import Identity, Person
 from policy.reasons import Reason
@@ -199,3 +200,30 @@ def test_only_entitled_people_are_ever_counted_and_each_once(names: list[str]) -
     found = evidence(LAW, voted(held(), *names), people, now=NOW)
     assert found.by == {Identity(f"corp:{name}") for name in names if name in {"ann", "ben", "cid"}}
     assert found.count == len(found.by)
+
+
+HOURS = """@id("by-day") permit (principal in Group::"day", action in Action::"review", resource)
+when { context.req.now > datetime("2026-02-01T00:00:00Z") };"""
+TRIED = [engine(SHIPPED, REFUNDS), engine(SHIPPED, REFUNDS, STRICT), engine(SHIPPED, REFUNDS, HOURS)]
+
+
+@given(
+    tries=st.lists(
+        st.tuples(
+            st.sampled_from([ANN, CID, EVE, OLGA, a_person("ann", "day"), replace(ANN, methods=frozenset({"mfa"}))]),
+            st.sampled_from([*Act]),
+            st.sampled_from([held(), held(fingerprint="other"), a_hold(a_refund(25_000))]),
+            st.sampled_from(["", "checked", "half of a pair: \ud800"]),
+            st.sampled_from(["api", "slack"]),
+            st.sampled_from([NOW, NOW + 10_000_000]),
+            st.sampled_from([None, NOW, NOW - 3600]),
+        ),
+        max_size=12,
+    ),
+    law=st.sampled_from(TRIED),
+)
+def test_what_was_answered_before_is_answered_as_if_it_were_asked_for_the_first_time(tries, law: Engine) -> None:
+    for person, act, hold, reason, channel, now, signed_in in tries:
+        who = replace(person, authenticated_at=signed_in)
+        words = {"now": now, "reason": reason, "channel": channel}
+        assert may_act(law, who, act, hold, **words) == may_act(Engine(law.bundle), who, act, hold, **words)
