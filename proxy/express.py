@@ -1,7 +1,8 @@
 """The fast path: the same steps as `proxy.gate` takes for a call that is allowed, in one go and without a task.
 
 When it applies: the call came whole in one read, over a connection that waits for nothing else; its caller was proved
-a moment ago and is at hand; nothing has to be counted; the law says Allow; the upstream's credential is at hand.
+a moment ago and is at hand; the law is steady about its operation (no clock, no chance, no counters) and says Allow;
+the upstream's credential is at hand.
 Whatever else there is (a refusal, a hold, a stream, an outage, a first call, a body that comes in pieces) is not
 taken, and goes the ordinary way from its first byte; nothing was recorded and nothing was sent.
 
@@ -44,16 +45,18 @@ from proxy.law import InForce, Law
 from proxy.meters import Meters, Tally
 from proxy.naming import name_call
 from proxy.tasks import Tasks
+from proxy.upstream import framing
 from proxy.upstream.connection import Response
 from proxy.upstream.credentials import Attached
 from proxy.upstream.forward import answer_headers
-from proxy.upstream.framing import Head as AnswerHead
 from proxy.upstream.sender import Ready, Sender, answered
 
 _log = logging.getLogger("assentry.express")
 
 LONGEST_BYTES = 64 * 1024
 """Longest call taken here, head and body."""
+LONGEST_ANSWER_BYTES = 64 * 1024
+"""Longest answer written here, head and body: as much as asyncio buffers before it asks for a pause."""
 REMEMBERED_BYTES = 4096
 """Longest call whose outcome is remembered, and some 10 KiB are kept for each."""
 MOST_REMEMBERED = 2048
@@ -107,7 +110,7 @@ class Faces:
     """Of one upstream's answers, to HEAD or to the other methods. None: such an answer takes more than writing."""
 
     attached: Attached
-    kept: dict[AnswerHead, Face | None] = field(default_factory=dict)
+    kept: dict[framing.Head, Face | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +156,7 @@ class Express:
         self._new_call_id = new_call_id
         self._now = now
         self._remembered: dict[tuple[str, bytes], Prepared] = {}
+        self._remembered_under = gate.law.current
         self._seen: set[int] = set()
         self._faces: dict[tuple[str, bool], Faces] = {}
 
@@ -171,7 +175,7 @@ class Express:
                 return False
             call_id, json = prepared.call.id.encode(), prepared.json
             if prepared.form is not None:
-                _keep(self._remembered, key, prepared, most=MOST_REMEMBERED)
+                self._remember(key, prepared)
         passage = Passage(self, prepared, call_id, now, client, data)
         try:
             self._ledger.post(json, at=now, settled=passage.recorded)
@@ -179,6 +183,13 @@ class Express:
             return False
         client.occupy()
         return True
+
+    def _remember(self, key: tuple[str, bytes], prepared: Prepared) -> None:
+        if prepared.law is not self._remembered_under:
+            # Nothing of it stands any more, and it would keep the law of its time in memory.
+            self._remembered.clear()
+            self._remembered_under = prepared.law
+        _keep(self._remembered, key, prepared, most=MOST_REMEMBERED)
 
     def _stands(self, prepared: Prepared, now: float) -> bool:
         return (
@@ -210,14 +221,15 @@ class Express:
         arrived = arrival(asked, body, call_id=call_id, peer=peer, received_at=now)
         law = self._law.current
         call = name_call(arrived, known.believed.proof, law=law, sample=self.gate.sample(call_id))
-        if isinstance(call, Refused):
+        # A call that chance refuses here would be drawn again, under another id, on the ordinary path.
+        if isinstance(call, Refused) or not law.engine.steady(call.operation.name):
             return None
         verdict = self._law.judge_at_once(call, by=law)
         ready = self._sender.ready(call, body) if isinstance(verdict, Allow) else None
         if ready is None or not isinstance(verdict, Allow):
             return None
         json = self._ledger.encode(record.judged(call, verdict))
-        repeats = self._came_before(data) and law.engine.steady(call.operation.name)
+        repeats = self._came_before(data)
         return Prepared(
             head=read,
             call=call,
@@ -261,14 +273,18 @@ class Express:
             faces = self._faces[key] = Faces(attached=ready.attached)
         return faces
 
-    def face(self, prepared: Prepared, call: bytes, said: AnswerHead) -> Face | None:
+    def face(self, prepared: Prepared, call: bytes, said: framing.Head) -> Face | None:
         """How an answer with this head is written; None where that is more than writing."""
         kept = prepared.faces.kept
-        if said not in kept:
-            _keep(kept, said, self._face(prepared.ready, CallId(call.decode()), said), most=MOST_FACES)
-        return kept[said]
+        if said in kept:
+            return kept[said]
+        face = self._face(prepared.ready, CallId(call.decode()), said)
+        # A longer head is read anew each time, and so it is never the same object again.
+        if sum(len(name) + len(value) for name, value in said.headers) <= framing.REMEMBERED_BYTES:
+            _keep(kept, said, face, most=MOST_FACES)
+        return face
 
-    def _face(self, ready: Ready, call: CallId, said: AnswerHead) -> Face | None:
+    def _face(self, ready: Ready, call: CallId, said: framing.Head) -> Face | None:
         headers = passed_on(said.status, answer_headers(said, ready.attached), call=call)
         if headers is None or not has_body(said.status, method=ready.method):
             return None
@@ -335,13 +351,16 @@ class Passage:
     def _write(self, said: Response) -> bool:
         client, prepared, whole = self._client, self._prepared, said.whole
         transport = client.transport
-        if whole is None or transport is None or not client.reusable:
+        if whole is None or transport is None or transport.is_closing() or not client.reusable:
             return False
         call = self._id
         face = self._express.face(prepared, call, said.head)
         if face is None or face.length != len(whole):
             return False
-        transport.write(b"".join((face.before, call, face.after, whole)))
+        written = b"".join((face.before, call, face.after, whole))
+        if len(written) > LONGEST_ANSWER_BYTES or transport.get_write_buffer_size():
+            return False  # The client may have to be waited for.
+        transport.write(written)
         took_s = time.monotonic() - self._started
         self._express.conclude(face.concluded.filled(call, round(took_s * 1000, 3)), prepared, took_s)
         client.vacate()

@@ -202,6 +202,7 @@ class Connection(web_protocol.RequestHandler):
         except Exception as exc:  # noqa: BLE001 - as `handle_error`: what failed while its answer was written
             log.error("connection ended by %s", type(exc).__name__)  # noqa: TRY400 - its text may quote the call
             self.abort()
+            self._intake.end()  # A call behind it would be sent, and its answer read by nobody.
             keep_alive = True
         if keep_alive:
             self.vacate()
