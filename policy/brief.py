@@ -301,6 +301,11 @@ def _words(call: Call, redact: Callable[[str], str]) -> tuple[Line, ...]:
     return tuple(Line(label=label, text=redact(in_line(text))) for label, text in said if text)
 
 
+def hidden_bytes(body: bytes | None) -> int:
+    """How much of a body its brief does not show, unless it is the brief of the whole."""
+    return _readable(body or b"", most=_MOST_BODY_CHARACTERS)[1]
+
+
 def _readable(body: bytes, *, most: int | None) -> tuple[str, int]:
     try:
         text = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode() if body else ""

@@ -182,6 +182,7 @@ class Release:
             # INVARIANT: the intent is on the disk before the first byte; a connection may be dialled meanwhile.
             released = record.released(leased, ready.approvals, detached=detached)
             intent = self.tasks.spawn(self.ledger.record(released, Durability.SYNCED), name=f"intent {leased.call.id}")
+            await asyncio.sleep(0)  # The intent takes longest, so it goes first.
             try:
                 answered = await self.sender.send(leased.call, ready.body, fresh=True, cleared=intent)
             except BrokeOff as fault:
