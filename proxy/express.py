@@ -176,6 +176,8 @@ class Express:
             call_id, json = prepared.call.id.encode(), prepared.json
             if prepared.form is not None:
                 self._remember(key, prepared)
+        if not client.has_room(prepared.head.length):
+            return False
         passage = Passage(self, prepared, call_id, now, client, data)
         try:
             self._ledger.post(json, at=now, settled=passage.recorded)

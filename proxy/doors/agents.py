@@ -99,7 +99,7 @@ class AgentsDoor:
         """Listens. Raises OSError when it cannot, and OperatorFault when aiohttp lacks its C parser."""
         require_c_parser(http_parser.HttpRequestParser)
         limits = self._settings.limits
-        self._server = Server(self._respond, self._complete, limits=limits, at_once=self._at_once)
+        self._server = Server(self._respond, self._complete, limits=limits, room=self._room, at_once=self._at_once)
         host, _, port = self._settings.agents.listen.rpartition(":")
         loop = asyncio.get_running_loop()
         tls = self._settings.agents.tls

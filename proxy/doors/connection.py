@@ -34,6 +34,7 @@ from proxy.doors.body import BodyRefused
 from proxy.doors.clock import HeadClock
 from proxy.doors.hygiene import Head
 from proxy.doors.intake import Intake, Opened, Step
+from proxy.doors.room import Room
 
 log = logging.getLogger("assentry.doors")
 
@@ -173,6 +174,10 @@ class Connection(web_protocol.RequestHandler):
     def _free(self) -> bool:
         # What the client has not read of the answer before is the ordinary path's to wait for.
         return self._intake.between_calls and self.reusable and not self.writing_paused
+
+    def has_room(self, body_bytes: int) -> bool:
+        """Whether a body of this length may be taken at once: it came in one read, like a head, and is not counted."""
+        return self._serving.room.fits(body_bytes)
 
     def occupy(self) -> None:
         """A call was taken at once: `vacate`, `give_back` or `complete` follows."""
@@ -342,9 +347,12 @@ class Connection(web_protocol.RequestHandler):
 class Server(web_server.Server):
     """Makes a `Connection` of each socket, and knows how many calls are being answered."""
 
-    def __init__(self, respond: Respond, complete: Complete, *, limits: Limits, at_once: AtOnce | None = None) -> None:
+    def __init__(
+        self, respond: Respond, complete: Complete, *, limits: Limits, room: Room, at_once: AtOnce | None = None
+    ) -> None:
         super().__init__(respond, handler_cancellation=False)
         self.complete = complete
+        self.room = room
         self.at_once = at_once
         self.running = 0
         """Calls being answered."""

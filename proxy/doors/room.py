@@ -20,6 +20,10 @@ class Room:
         self.taken_bytes = 0
         """By every body there is."""
 
+    def fits(self, more_bytes: int) -> bool:
+        """Whether a body of this length would fit now."""
+        return not more_bytes or self.taken_bytes + more_bytes <= self._limit_bytes
+
     def place(self, announced_bytes: int) -> Place:
         """A place for one body, until its block ends. Raises Outage where a body of this length would not fit now."""
         self._check(announced_bytes)
@@ -31,7 +35,7 @@ class Room:
         self.taken_bytes += more_bytes
 
     def _check(self, more_bytes: int) -> None:
-        if more_bytes and self.taken_bytes + more_bytes > self._limit_bytes:
+        if not self.fits(more_bytes):
             raise Outage(
                 Reason.NO_ROOM,
                 "The gate has too many large bodies in hand at the moment. Nothing was sent; try again in a moment.",

@@ -378,6 +378,23 @@ async def test_the_heads_of_answers_that_are_kept_have_a_bound(agent: Agent):
     assert kept < MOST_FACES * 2048
 
 
+async def test_while_there_is_no_room_for_bodies_none_is_taken(tmp_path: Path):
+    async with an_agent(tmp_path, more={"limits": {"body_bytes": 100, "bodies_bytes": 100}}) as agent:
+        refund: dict[str, Any] = {"method": "POST", "body": b"charge=ch_1&amount=1&note=" + b"x" * 34}
+        call = "/v1/refunds", f"Content-Type: {FORM}"
+        await agent.warm(*call, **refund)
+        large = await agent.another()
+        await large.line.send(agent.call(*call, method="POST", body=b"x" * 90)[:-10])
+        sent = len(agent.live.upstream.received)
+        got = await agent.ask(*call, **refund)
+        assert (got.status, got.said["reason"]) == (503, "no-room")
+        assert len(agent.live.upstream.received) == sent
+        large.line.transport.abort()
+        await large.line.over()
+        await turns(20)
+        await agent.warm(*call, **refund)
+
+
 async def test_long_calls_are_not_remembered(agent: Agent):
     for _ in range(3):
         assert (await agent.ask("/v1/charges?a=" + "b" * 5000)).status == 200
