@@ -248,6 +248,8 @@ ANSWERS: dict[str, Answer] = {
     "nothing": raw(HEAD + b"content-length: 0\r\n\r\n"),
     "204": raw(b"HTTP/1.1 204 No Content\r\ndate: x\r\n\r\n"),
     "204 with a length": raw(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n"),
+    "204 with a length and a date": raw(b"HTTP/1.1 204 No Content\r\ndate: x\r\ncontent-length: 0\r\n\r\n"),
+    "304 with a date": raw(b"HTTP/1.1 304 Not Modified\r\ndate: x\r\ncontent-length: 0\r\n\r\n"),
     "204 with a body": raw(b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\nhello"),
     "304": raw(b"HTTP/1.1 304 Not Modified\r\netag: x\r\ncontent-length: 5\r\n\r\n"),
     "205": raw(b"HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\ndate: x\r\n\r\n"),

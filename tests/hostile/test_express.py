@@ -413,6 +413,13 @@ async def test_an_idle_connection_ends_after_calls_that_were_taken_at_once(tmp_p
         assert time.monotonic() - began > 0.1
 
 
+async def test_a_connection_in_use_does_not_end(tmp_path: Path):
+    async with an_agent(tmp_path, more={"limits": {"idle_timeout_s": 0.4}}) as agent:
+        began = time.monotonic()
+        while time.monotonic() < began + 0.6:
+            assert (await agent.ask()).status == 200
+
+
 async def test_a_slow_head_after_calls_that_were_taken_at_once_is_408(tmp_path: Path):
     async with an_agent(tmp_path, more={"limits": {"header_timeout_s": 0.1}}) as agent:
         await agent.warm()
