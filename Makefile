@@ -25,8 +25,8 @@ demo: .venv/installed-demo ## Everything in one process tree, no network: approv
 	@$(BIN)/assentry demo
 
 test: .venv/installed-test ## All tests
-	@$(BIN)/python -m pytest
 	@TESTS_FAST_PATH=off $(BIN)/python -m pytest $(WHOLE_GATE)
+	@$(BIN)/python -m pytest
 
 check: .venv/installed-test ## Format, lint, types, arrows
 	$(BIN)/ruff format --check .

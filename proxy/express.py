@@ -176,7 +176,7 @@ class Express:
             call_id, json = prepared.call.id.encode(), prepared.json
             if prepared.form is not None:
                 self._remember(key, prepared)
-        if not client.has_room(prepared.head.length):
+        if prepared.body and not client.has_room(len(prepared.body)):
             return False
         passage = Passage(self, prepared, call_id, now, client, data)
         try:

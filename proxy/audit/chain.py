@@ -110,16 +110,24 @@ def string(tip: Tip, entries: Iterable[Stamped], *, chain: str) -> Strung:
     edge, size, last = list(tip.edge), tip.size, tip.last
     lines: list[bytes] = []
     start = f'{{"v":{VERSION},"chain":"{chain}","seq":'
-    recorded, when = -1.0, ""
+    recorded, when = -1, ""
     for json, at in entries:
-        if at != recorded:
-            recorded, when = at, instant(at)
+        thousandths = at * 1000
+        millisecond = int(thousandths)
+        rounds_up = thousandths - millisecond >= 0.999
+        if millisecond != recorded or rounds_up:
+            recorded, when = -1 if rounds_up else millisecond, instant(at)
         line = f'{start}{size},"prev":"{last}","at":"{when}",'.encode() + json[1:]
-        digest = sha256(b"\x00" + line).digest()
-        _push(edge, size, digest)
-        last = digest.hex()
-        size += 1
         lines.append(line)
+        digest = sha256(b"\x00" + line).digest()
+        last = digest.hex()
+        # As `_push`, which would be called for every record there is.
+        old = size
+        while old & 1:
+            digest = sha256(b"\x01" + edge.pop() + digest).digest()
+            old >>= 1
+        edge.append(digest)
+        size += 1
     lines.append(b"")
     return Strung(payload=b"\n".join(lines), tip=Tip(size=size, last=last, edge=tuple(edge)))
 

@@ -235,10 +235,9 @@ class Scribe:
 
 def _tell(many: Iterable[Settled | None], fault: Outage | None) -> None:
     for settled in many:
-        if settled is None:
-            continue
         try:
-            settled(fault)
+            if settled is not None:
+                settled(fault)
         except Exception as exc:  # noqa: BLE001 - as the loop does with its own callbacks: the others hear all the same
             asyncio.get_running_loop().call_exception_handler({"message": "a record's caller failed", "exception": exc})
 

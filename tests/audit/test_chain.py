@@ -81,7 +81,11 @@ def plainly(tip: Tip, entries: list[Entry], chain: str) -> list[bytes]:
 
 
 TIMES = (
-    st.floats(0, 4e9) | st.integers(0, 4 * 10**12).map(lambda number: number / 1000) | st.just(1_999_999_999.9999998)
+    st.floats(0, 4e9)
+    | st.integers(0, 4 * 10**12).map(lambda number: number / 1000)
+    | st.just(1_999_999_999.9999998)
+    | st.integers(0, 4_000).map(lambda number: 1_999_999_999 + number / 1_000_000)
+    | st.integers(0, 400).map(lambda number: 1_999_999_999.0018 + number / 1_000_000)
 )
 
 
