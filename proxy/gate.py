@@ -3,7 +3,7 @@
 Each step is one line of `carry` or of the three endings below it. What a step does is decided elsewhere: who is
 calling in `proxy.identity`, what is asked in `connectors.apis`, what may be done in `policy`. A call that got past
 judgement leaves only by `proxy.upstream.sender`, after its intent was recorded. Approved calls are sent by
-`proxy.holds.release`.
+`proxy.holds.release`. `proxy.express` takes these very steps in one go for allowed calls that need no waiting.
 """
 
 from __future__ import annotations
