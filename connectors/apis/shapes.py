@@ -1,16 +1,23 @@
-"""A refusal as the object that an upstream's own SDK understands.
+"""A refusal in the words of the API that was called, so that its own SDK raises its own error with the sentence in it.
 
-One JSON object is at once a problem document (RFC 9457) and the error of the API that was called, so that the SDK shows
-the reviewer's sentence. Says nothing of statuses and headers: those are the door's.
+Where that error is a JSON object, it is at once a problem document (RFC 9457), and `error.yaml` in the connector's
+folder says what the API adds to it; the few APIs whose errors are something else have a function here. Says nothing of
+statuses: those are the door's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 
-Members = dict[str, object]
-"""Members of a JSON object."""
+import orjson
+
+from connectors.apis import shipped
+from connectors.apis.documents import Tree, tree
+
+PROBLEM_JSON = "application/problem+json"
+GENERIC = "generic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,41 +33,73 @@ class Problem:
     """The members of the problem document."""
 
 
-def shape(problem: Problem, *, connector: str) -> Members:
-    """The problem's members together with the error of this connector's API; an unknown connector's is generic."""
-    return {**problem.members, **_SHAPES.get(connector, _generic)(problem)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shaped:
+    """A refusal as it is written."""
+
+    body: bytes
+    media_type: str = PROBLEM_JSON
+    headers: tuple[tuple[str, str], ...] = ()
+    """What the API says in headers beside it."""
 
 
-def _generic(problem: Problem) -> Members:
-    """`message` and `error`: what most clients look for (OpenAI, Anthropic, Stripe, PyGithub among them)."""
-    return {"message": problem.sentence, "error": _error(problem)}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What `error.yaml` says of an API whose errors are JSON objects."""
+
+    members: Mapping[str, Tree]
+    """Laid over the problem document. `{sentence}`, `{code}`, `{status}`, `{type}` and `{word}` stand for values."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """The API's word for a status (`403`), for a kind of them (`5xx`), or for all others (`else`)."""
+    media_type: str = PROBLEM_JSON
+    listed: bool = False
+    """Whether the object stands in a list, alone."""
 
 
-def _openai(problem: Problem) -> Members:
-    return {"message": problem.sentence, "error": {**_error(problem), "param": None}}
+def shape(problem: Problem, *, connector: str) -> Shaped:
+    """The refusal in the shape of this connector's API; an unknown connector's is generic."""
+    made = _NO_OBJECTS.get(connector)
+    return made(problem) if made else _filled_in(form(connector), problem)
 
 
-def _stripe(problem: Problem) -> Members:
-    # The type chooses the exception's class only together with the status; this one is right for every 4xx.
-    kind = "api_error" if problem.status >= 500 else "invalid_request_error"
-    return {"error": {**_error(problem), "type": kind}}
+@cache
+def form(connector: str) -> Form:
+    """The connector's form. Raises CatalogueRefused where the shipped file is no mapping."""
+    name = connector if connector in shipped.names(shipped.ERROR) else GENERIC
+    said = tree(shipped.file(name, shipped.ERROR))
+    members, words, media_type = said["members"], said.get("words"), said.get("media_type")
+    return Form(
+        members=members if isinstance(members, dict) else {},
+        words={status: str(word) for status, word in words.items()} if isinstance(words, dict) else {},
+        media_type=str(media_type or PROBLEM_JSON),
+        listed=said.get("listed") is True,
+    )
 
 
-def _github(problem: Problem) -> Members:
-    return {
-        "message": problem.sentence,
-        "errors": [{"code": problem.code, "message": problem.sentence}],
-        "documentation_url": problem.members["type"],
+def _filled_in(said: Form, problem: Problem) -> Shaped:
+    values: dict[str, object] = {
+        "{sentence}": problem.sentence,
+        "{code}": problem.code,
+        "{status}": problem.status,
+        "{type}": problem.members.get("type"),
+        "{word}": _word(said, problem.status),
     }
+    whole = {**problem.members, **{name: _filled(value, values) for name, value in said.members.items()}}
+    return Shaped(body=orjson.dumps([whole] if said.listed else whole), media_type=said.media_type)
 
 
-def _error(problem: Problem) -> Members:
-    return {"message": problem.sentence, "type": "assentry_refusal", "code": problem.code}
+def _word(said: Form, status: int) -> str | None:
+    kinds = (str(status), f"{status // 100}xx", "else")
+    return next((said.words[kind] for kind in kinds if kind in said.words), None)
 
 
-_SHAPES: Mapping[str, Callable[[Problem], Members]] = {
-    "generic": _generic,
-    "openai": _openai,
-    "stripe": _stripe,
-    "github": _github,
-}
+def _filled(value: Tree, values: Mapping[str, object]) -> object:
+    if isinstance(value, dict):
+        return {name: _filled(inner, values) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, values) for inner in value]
+    return values.get(value, value) if isinstance(value, str) else value
+
+
+_NO_OBJECTS: Mapping[str, Callable[[Problem], Shaped]] = {}
+"""By connector: those whose errors are no JSON objects."""

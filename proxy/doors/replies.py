@@ -22,7 +22,6 @@ from proxy.doors.arrival import Pending, Refusal, Relay
 from proxy.doors.hygiene import METHODS
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_PROBLEM = "application/problem+json"
 _RETRY_AFTER_S = 5
 
 STATUSES: Mapping[Reason, int] = {
@@ -125,10 +124,12 @@ def refused(refusal: Refusal, *, manner: Manner) -> Whole:
         status=status,
         members=_members(refusal, status),
     )
+    shaped = shape(problem, connector=manner.connector)
+    about = (("Content-Type", shaped.media_type), *shaped.headers)
     return Whole(
         status=status,
-        headers=(("Content-Type", _PROBLEM), *_refusal_headers(refusal, status, manner)),
-        body=orjson.dumps(shape(problem, connector=manner.connector)),
+        headers=(*about, *_refusal_headers(refusal, status, manner)),
+        body=shaped.body,
         close=refusal.close,
     )
 

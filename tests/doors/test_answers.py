@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -116,16 +117,24 @@ def test_pending_says_where_to_look_and_that_the_preference_was_applied() -> Non
     assert pending(held, manner=Manner()).status == 202
 
 
+def shaped(connector: str, status: int = 403) -> dict[str, Any]:
+    problem = Problem(sentence="No.", code="rejected", status=status, members={"type": "urn:x", "status": status})
+    made = json.loads(shape(problem, connector=connector).body)
+    assert isinstance(made, dict)
+    return made
+
+
 def test_each_shape_says_the_sentence_where_its_sdk_looks() -> None:
-    problem = Problem(sentence="No.", code="rejected", status=403, members={"type": "urn:x", "status": 403})
     for connector in ("generic", "openai", "stripe", "nobody-knows"):
-        error = shape(problem, connector=connector)["error"]
-        assert isinstance(error, dict)
+        error = shaped(connector)["error"]
         assert (error["message"], error["code"]) == ("No.", "rejected")
-    assert shape(problem, connector="github")["message"] == "No."
-    assert shape(problem, connector="stripe")["error"]["type"] == "invalid_request_error"  # type: ignore[index]
-    assert shape(problem, connector="openai")["error"]["param"] is None  # type: ignore[index]
-    assert all(shape(problem, connector=name)["status"] == 403 for name in ("generic", "openai", "stripe", "github"))
+    assert shaped("github")["message"] == "No."
+    assert shaped("stripe")["error"]["type"] == "invalid_request_error"
+    assert shaped("stripe", 502)["error"]["type"] == "api_error"
+    assert shaped("openai")["error"]["param"] is None
+    assert shaped("anthropic")["error"]["type"] == "permission_error"
+    assert (shaped("slack")["ok"], shaped("slack")["error"]) == (False, "No.")
+    assert all(shaped(name)["status"] == 403 for name in ("generic", "openai", "stripe", "github", "anthropic"))
 
 
 def test_response_headers_that_could_split_a_response_or_speak_for_us_are_dropped() -> None:
