@@ -61,11 +61,9 @@ def compile_in_child(
 
 
 def read_catalogues(upstreams: Iterable[config.Upstream]) -> tuple[Catalogue, ...]:
-    """The catalogue of each upstream, empty where it has none. Raises CatalogueRefused."""
+    """The catalogue of each upstream, empty where neither a file nor its connector has one. Raises CatalogueRefused."""
     return tuple(
-        catalogue.load(upstream.catalogue, upstream=upstream.name)
-        if upstream.catalogue is not None
-        else catalogue.empty(upstream.name)
+        catalogue.load(upstream.catalogue, upstream=upstream.name, connector=upstream.connector)
         for upstream in upstreams
     )
 

@@ -6,10 +6,9 @@ Decides nothing about the call; the catalogue's namer says what it is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import replace
 
-from connectors.apis.naming import BadBody
+from connectors.apis.finders import BadBody
 from policy.call import Call
 from policy.principal import Principal
 from policy.reasons import Reason
@@ -21,7 +20,7 @@ from proxy.law import InForce
 def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: int) -> Call | Refused:
     """The call, or why its body cannot be read the way its operation requires."""
     namer = law.namers[arrival.upstream]
-    named = namer.name(arrival.target, _content_type(arrival.headers), arrival.body)
+    named = namer.name_call(arrival.target, arrival.headers, arrival.body)
     if isinstance(named, BadBody):
         return Refused(reason=Reason.BODY_MALFORMED, detail=named.detail)
     return Call(
@@ -49,7 +48,7 @@ def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: i
 def name_again(call: Call, body: bytes, *, law: InForce) -> Call | Refused:
     """The same call named by the catalogue in force now, which may differ from the one it was held under."""
     namer = law.namers.get(call.upstream)
-    named = namer.name(call.target, _content_type(call.headers), body) if namer else None
+    named = namer.name_call(call.target, call.headers, body) if namer else None
     if named is None or isinstance(named, BadBody):
         return Refused(reason=Reason.BODY_MALFORMED, detail="The call can no longer be read by the catalogue in force.")
     return replace(
@@ -61,10 +60,3 @@ def name_again(call: Call, body: bytes, *, law: InForce) -> Call | Refused:
         sensitivity=named.sensitivity,
         method_override=named.method_override,
     )
-
-
-def _content_type(headers: Iterable[tuple[str, str]]) -> str | None:
-    for name, value in headers:
-        if name == "content-type":
-            return value
-    return None

@@ -1,7 +1,8 @@
 """What an upstream can be asked to do, from one file: its own entries over what it extends.
 
-A file is a catalogue, or an OpenAPI document as published. Decides which entries there are and which files they build
-on; what one entry says is `connectors.apis.entries`' to read.
+A file is a catalogue, or an OpenAPI document as published; where the upstream's connector names calls by code, the file
+lies over the connector's own list. Decides which entries there are and which files they build on; what one entry says
+is `connectors.apis.entries`' to read.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.apis import entries, matcher, openapi
+from connectors.apis import entries, finders, matcher, openapi
 from connectors.apis.detectors import LABELS, UNSCANNED
 from connectors.apis.documents import did_you_mean, refusal, tree
 from connectors.apis.entries import Faults, Section
 from connectors.apis.errors import CatalogueRefused
+from connectors.apis.finders import Finder
 from policy.operation import Operation
 
 BUILTIN = "builtin:"
@@ -33,6 +35,8 @@ class Catalogue:
     """Every label that a call may carry: the operations', the fields', the detectors' and `unscanned`."""
     notes: tuple[str, ...] = ()
     """What was left out of an imported document, and why."""
+    find: Finder | None = None
+    """What names the calls, where the operations' templates do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +50,20 @@ def empty(upstream: str) -> Catalogue:
     return Catalogue(upstream=upstream)
 
 
-def load(path: Path, *, upstream: str) -> Catalogue:
-    """The catalogue in a file, or a shipped one as `builtin:stripe`. Raises CatalogueRefused with every fault."""
+def load(path: Path | None, *, upstream: str, connector: str = "generic") -> Catalogue:
+    """The catalogue in a file, or a shipped one as `builtin:stripe`. Raises CatalogueRefused with every fault.
+
+    Where `connector` names calls by code, its own list with what the file says of it; no file is needed then.
+    """
+    if finders.names_by_code(connector):
+        return _by_code(path, upstream=upstream, connector=connector)
+    if path is None:
+        return empty(upstream)
     stock = _stock(path, upstream=upstream, left=_MOST_FILES, base=None)
-    said = {label for one in stock.operations for label in one.labels}
-    said |= {label for one in stock.operations for each in one.fields for label in each.labels}
     return Catalogue(
         upstream=upstream,
         operations=stock.operations,
-        labels=LABELS | {UNSCANNED} | said,
+        labels=_labels(stock.operations),
         notes=stock.notes,
     )
 
@@ -62,6 +71,43 @@ def load(path: Path, *, upstream: str) -> Catalogue:
 def shipped() -> tuple[str, ...]:
     """Names of the catalogues that come with the program."""
     return tuple(sorted(file.parent.name for file in _SHIPPED.glob("*/catalogue.yaml")))
+
+
+def _labels(operations: tuple[Operation, ...]) -> frozenset[str]:
+    said = {label for one in operations for label in one.labels}
+    return LABELS | {UNSCANNED} | said | {label for one in operations for each in one.fields for label in each.labels}
+
+
+def _by_code(path: Path | None, *, upstream: str, connector: str) -> Catalogue:
+    faults = Faults(file=str(path or f"{BUILTIN}{connector}"))
+    content = tree(path) if path is not None else {}
+    top = Section(content, where="", faults=faults, known=frozenset({connector, "operations"}))
+    keys = finders.keys_of(connector)
+    told = top.below(connector, keys) or Section({}, where=connector, faults=faults, known=keys)
+    spoken = finders.spoken(connector, told, upstream=upstream)
+    operations = _amended(spoken.operations, top, upstream=upstream)
+    if faults.found:
+        raise CatalogueRefused(tuple(faults.found))
+    return Catalogue(upstream=upstream, operations=operations, labels=_labels(operations), find=spoken.find)
+
+
+def _amended(under: tuple[Operation, ...], top: Section, *, upstream: str) -> tuple[Operation, ...]:
+    """A connector's operations with this file's entries applied. Which calls they are is the connector's to say."""
+    listed = top.below("operations", frozenset(entries.section_keys(top, "operations")))
+    short = {one.name.removeprefix(f"{upstream}:"): one for one in under}
+    for key, content in (listed.keys() if listed else {}).items():
+        section = entries.entry(content, where=f"operations.{key}", faults=top.faults)
+        if key not in short:
+            section.faults.add(section.where, f"no such operation of this connector{did_you_mean(key, short)}")
+            continue
+        for word in ("call", "name"):
+            if section.has(word):
+                section.fault(word, "is the connector's to say")
+        if section.flag("ignore"):
+            del short[key]
+        else:
+            short[key] = entries.applied(short[key], section)
+    return tuple(short.values())
 
 
 def _stock(path: Path, *, upstream: str, left: int, base: str | None) -> _Stock:

@@ -7,7 +7,7 @@ Which entries there are, and what they extend, is `connectors.apis.catalogue`'s.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
@@ -196,7 +196,9 @@ def applied(known: Operation, section: Section) -> Operation:
         summary=known.summary if summary is None else summary,
     )
     changed = _with_money(_with_resource(changed, section), section)
-    _check_references(changed, section)
+    # A connector that names calls by code has path fields that no template shows.
+    given = {*matcher.parameters(known.template), *(one.path[0] for one in known.fields if one.place is Place.PATH)}
+    _check_references(changed, section, given=given)
     return changed
 
 
@@ -288,7 +290,7 @@ def _with_money(operation: Operation, section: Section) -> Operation:
     return replace(operation, money=Money(amount=amount, currency=code, currency_field=code_field))
 
 
-def _check_references(operation: Operation, section: Section) -> None:
+def _check_references(operation: Operation, section: Section, *, given: Container[str]) -> None:
     names = {one.name: one for one in operation.fields}
     money = operation.money
     referred = {
@@ -300,7 +302,6 @@ def _check_references(operation: Operation, section: Section) -> None:
         for name in wanted:
             if name is not None and name not in names:
                 section.fault(key, f'there is no field "{name}"{did_you_mean(name, names)}')
-    given = matcher.parameters(operation.template)
     for one in operation.fields:
         if one.place is Place.PATH and one.path[0] not in given:
             section.fault(f"fields.{one.name}", f"{operation.template} has no parameter {{{one.path[0]}}}")

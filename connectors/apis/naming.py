@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from connectors.apis import bodies
 from connectors.apis.bodies import Body, Document, Form, Json, Malformed
 from connectors.apis.catalogue import Catalogue
 from connectors.apis.detectors import UNSCANNED
+from connectors.apis.finders import Asked, BadBody
 from connectors.apis.matcher import Match, Matcher
 from connectors.apis.reading import Reader, decoded, loose
 from connectors.apis.sensitivity import scannable, sensitivity
 from policy.call import Input, InputValue, Resource, Sensitivity, Target
 from policy.operation import Operation, unknown
+
+Headers = tuple[tuple[str, str], ...]
+"""Names in lower case, in the order of arrival."""
 
 _NO_QUERY = Form(root={})
 
@@ -35,11 +40,11 @@ class Named:
     """True when query or form carries `_method`: some upstreams would obey it (threats P3)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadBody:
-    """The body is not well formed in the type it claims to have: 400, and nobody judges it."""
+class _Bodies(NamedTuple):
+    """A body twice: as it is sent, and as the operation's fields read it."""
 
-    detail: str
+    sent: Body
+    meant: Body
 
 
 class Namer:
@@ -47,29 +52,51 @@ class Namer:
 
     def __init__(self, catalogue: Catalogue, *, scan_bytes: int, json_depth: int) -> None:
         self._upstream = catalogue.upstream
-        self._matcher = Matcher(catalogue.operations)
+        self._matcher = Matcher(() if catalogue.find else catalogue.operations)
+        self._find = catalogue.find
+        self._named = {one.name: one for one in catalogue.operations}
         self._scan_bytes = scan_bytes
         self._json_depth = json_depth
         self._readers: dict[str, Reader] = {}
 
+    def name_call(self, target: Target, headers: Headers, body: bytes) -> Named | BadBody:
+        """The name and reading of a call. `headers` are those that reach the upstream, names in lower case."""
+        content_type = next((value for name, value in headers if name == "content-type"), None)
+        if self._find is None:
+            return self.name(target, content_type, body)
+        read = bodies.read(content_type, body, json_depth=self._json_depth)
+        found = self._find(Asked(target=target, headers=headers, raw=body, body=read))
+        if isinstance(found, BadBody):
+            return found
+        operation = self._named.get(found.name) if found else None
+        if found is None or operation is None:
+            return self._read(
+                Match(operation=unknown(self._upstream, target.method)), target, body, _Bodies(read, read)
+            )
+        match = Match(operation=operation, captured=found.captured)
+        return self._read(match, target, body, _Bodies(read, read if found.body is None else found.body))
+
     def name(self, target: Target, content_type: str | None, body: bytes) -> Named | BadBody:
-        """The name and reading of a call. `content_type` is the header's text, `body` the bytes that will be sent."""
+        """The same by templates alone. `content_type` is the header's text, `body` the bytes that will be sent."""
         found = self._matcher.match(target.method, target.path)
         match = found or Match(operation=unknown(self._upstream, target.method))
-        operation = match.operation
         read = bodies.read(content_type, body, json_depth=self._json_depth)
-        if isinstance(read, Malformed) and operation.known:
-            return BadBody(detail=read.detail)
+        return self._read(match, target, body, _Bodies(read, read))
+
+    def _read(self, match: Match, target: Target, raw: bytes, body: _Bodies) -> Named | BadBody:
+        operation = match.operation
+        if isinstance(body.sent, Malformed) and operation.known:
+            return BadBody(detail=body.sent.detail)
         query = self._query(target.query)
-        typed = self._reader(operation).read(match.captured, query, read)
+        typed = self._reader(operation).read(match.captured, query, body.meant)
         return Named(
             operation=operation,
             input=typed,
             resource=_resource(operation, typed, target),
-            sensitivity=self._labels(match, target, typed, query, read),
+            sensitivity=self._labels(match, target, typed, query, body.sent),
             method_override=(
                 (bool(target.query) and _overrides(query, target.query.encode("utf-8", "replace")))
-                or _overrides(read, body)
+                or _overrides(body.sent, raw)
             ),
         )
 

@@ -18,6 +18,9 @@ app = typer.Typer(no_args_is_help=True, help="Operation catalogues: import, chec
 
 FileArgument = Annotated[Path, typer.Argument(help="A catalogue, an OpenAPI document, or builtin:NAME.")]
 UpstreamOption = Annotated[str | None, typer.Option("--upstream", help="Name of the upstream. Default: the file's.")]
+ConnectorOption = Annotated[
+    str, typer.Option("--connector", help="The upstream's connector, where it names calls by code.")
+]
 
 
 @app.command("import")
@@ -47,9 +50,9 @@ def import_(
 
 
 @app.command()
-def check(file: FileArgument, upstream: UpstreamOption = None) -> None:
+def check(file: FileArgument, upstream: UpstreamOption = None, connector: ConnectorOption = "generic") -> None:
     """Read a catalogue and say what is wrong with it."""
-    catalogue = _loaded(file, upstream)
+    catalogue = _loaded(file, upstream, connector)
     for note in catalogue.notes:
         typer.echo(f"note: {note}")
     typer.echo(f"{file}: {len(catalogue.operations)} operations, labels {', '.join(sorted(catalogue.labels))}")
@@ -59,19 +62,23 @@ def check(file: FileArgument, upstream: UpstreamOption = None) -> None:
 def match(
     file: FileArgument,
     method: Annotated[str, typer.Argument(help="GET, POST, ...")],
-    path: Annotated[str, typer.Argument(help="Raw path below the upstream's prefix, without the query.")],
+    path: Annotated[str, typer.Argument(help="Raw path below the upstream's prefix, with the query if it matters.")],
     upstream: UpstreamOption = None,
+    connector: ConnectorOption = "generic",
 ) -> None:
-    """Say which operation a call is."""
-    from connectors.apis.matcher import Matcher
+    """Say which operation a call without a body is."""
+    from connectors.apis.naming import Named, Namer
+    from policy.call import Target
 
-    catalogue = _loaded(file, upstream)
-    found = Matcher(catalogue.operations).match(method, path)
-    if found is None:
+    catalogue = _loaded(file, upstream, connector)
+    where, _, query = path.partition("?")
+    target = Target(method=method, path=where, query=query)
+    named = Namer(catalogue, scan_bytes=0, json_depth=8).name_call(target, (), b"")
+    if not isinstance(named, Named) or not named.operation.known:
         typer.echo(f"{catalogue.upstream}:unknown")
         raise typer.Exit(1)
-    typer.echo(_line(found.operation))
-    for name, value in found.captured:
+    typer.echo(_line(named.operation))
+    for name, value in named.input.values.items():
         typer.echo(f"  {name} = {value}")
 
 
@@ -79,23 +86,28 @@ def match(
 def ls(
     file: Annotated[Path | None, typer.Argument(help="Absent: the shipped catalogues.")] = None,
     upstream: UpstreamOption = None,
+    connector: ConnectorOption = "generic",
 ) -> None:
     """List operations."""
     from connectors.apis.catalogue import BUILTIN, shipped
 
     files = [file] if file else [Path(f"{BUILTIN}{name}") for name in shipped()]
     for one in files:
-        for operation in _loaded(one, upstream).operations:
+        for operation in _loaded(one, upstream, connector).operations:
             typer.echo(_line(operation))
 
 
-def _loaded(file: Path, upstream: str | None) -> Catalogue:
+def _loaded(file: Path, upstream: str | None, connector: str = "generic") -> Catalogue:
     from connectors.apis.catalogue import BUILTIN, load
     from connectors.apis.errors import CatalogueRefused
+    from connectors.apis.finders import names_by_code
 
     name = upstream or file.name.removeprefix(BUILTIN).partition(".")[0]
+    own = str(file).removeprefix(BUILTIN)
     try:
-        return load(file, upstream=name)
+        if str(file).startswith(BUILTIN) and names_by_code(own):
+            return load(None, upstream=name, connector=own)
+        return load(file, upstream=name, connector=connector)
     except CatalogueRefused as exc:
         for problem in exc.problems:
             typer.echo(str(problem), err=True)
