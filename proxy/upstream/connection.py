@@ -11,8 +11,9 @@ import contextlib
 import select
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from policy.reasons import Reason
 from proxy.errors import BrokeOff
@@ -136,6 +137,15 @@ Told = Callable[[Response | BrokeOff], None]
 """Is told what came of a call, once: the answer as soon as its head is there, or the fault. Must not raise."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A body that is sent as it comes, because nobody has to read it first."""
+
+    pieces: AsyncGenerator[bytes, None]
+    """Exactly `length` bytes together. What it raises ends the call: the upstream has seen a part of it."""
+    length: int
+
+
 class Connection(asyncio.Protocol):
     """A connection that is idle, or carries one call."""
 
@@ -152,6 +162,9 @@ class Connection(asyncio.Protocol):
         """Of an answer that comes in more than one piece."""
         self._inflow: Inflow | None = None
         self._told: Told | None = None
+        self._uploading = False
+        self._drained: asyncio.Future[None] | None = None
+        """Set while the upstream does not take what we write."""
         self._began = 0.0
         self._paused = False
         self._eof = False
@@ -171,14 +184,16 @@ class Connection(asyncio.Protocol):
         self._began = self._terms.now()
         self._transport.write(wire)
 
-    async def converse(self, wire: bytes, method: str) -> Response:
+    async def converse(self, wire: bytes, method: str, *, upload: Upload | None = None) -> Response:
         """The answer to the call, as soon as its head is there. From here on the call counts as sent.
 
-        Raises BrokeOff. Being cancelled closes the connection.
+        Raises BrokeOff, and what the upload raises. Being cancelled closes the connection.
         """
         answer: asyncio.Future[Response | BrokeOff] = asyncio.get_running_loop().create_future()
         self.begin(wire, method, lambda said: None if answer.cancelled() else answer.set_result(said))
         try:
+            if upload is not None:
+                await self._send_on(upload, answer)
             said = await answer
         except asyncio.CancelledError:
             self._forsake(answer)
@@ -186,6 +201,29 @@ class Connection(asyncio.Protocol):
         if isinstance(said, BrokeOff):
             raise said
         return said
+
+    async def _send_on(self, upload: Upload, answer: asyncio.Future[Response | BrokeOff]) -> None:
+        """Hands the body on as fast as the upstream takes it. An upstream that answers early gets no more of it."""
+        self._uploading = True
+        left = upload.length
+        try:
+            async with aclosing(upload.pieces) as pieces:
+                async for piece in pieces:
+                    left -= len(piece)
+                    if answer.done() or left < 0:
+                        break
+                    self._began = self._terms.now()
+                    self._transport.write(piece)
+                    if self._drained is not None:
+                        either: set[asyncio.Future[Any]] = {self._drained, answer}
+                        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            answer.cancel()
+            self.abort()
+            raise
+        if left and not answer.done():
+            self._break_off("was not sent the whole call")
+        self._uploading = left != 0
 
     def check(self, now: float) -> None:
         """Break off what has taken too long."""
@@ -249,6 +287,16 @@ class Connection(asyncio.Protocol):
             self._paused = True
             self._transport.pause_reading()
 
+    def pause_writing(self) -> None:
+        """The upstream takes less than we write."""
+        self._drained = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
     def eof_received(self) -> None:
         """The other side is done; asyncio closes ours and calls `connection_lost`."""
         self._eof = True
@@ -290,7 +338,7 @@ class Connection(asyncio.Protocol):
             self.resume()
         # An answer that came before the call was written out leaves the rest of the call in the way of the next.
         open_still = not (self.gone or self._eof or self._transport.is_closing())
-        if reusable and open_still and self._transport.get_write_buffer_size() == 0:
+        if reusable and not self._uploading and open_still and self._transport.get_write_buffer_size() == 0:
             self.idle_since = self._terms.now()
             self._returned(self)
         else:

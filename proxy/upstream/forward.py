@@ -17,7 +17,7 @@ from policy.call import Call
 from policy.reasons import Reason
 from proxy.errors import BrokenPromise
 from proxy.upstream.credentials import Attached
-from proxy.upstream.pool import Outgoing
+from proxy.upstream.pool import Outgoing, Upload
 
 TRAVELS = frozenset({
     # Content and its negotiation (RFC 9110 sections 8 and 12), digests (RFC 9530).
@@ -83,7 +83,7 @@ def travelling(headers: Iterable[tuple[str, str]], upstream: Upstream) -> tuple[
 def outgoing(
     upstream: Upstream,
     call: Call,
-    body: bytes,
+    body: bytes | Upload,
     attached: Attached,
     *,
     via: str = "assentry",
@@ -97,13 +97,17 @@ def outgoing(
     host, base = _where(upstream.url)
     fields = [(b"host", host)]
     fields += [_checked(name, value, upstream) for name, value in call.headers]
-    if body or call.target.method in _WITH_BODY:
-        fields.append((b"content-length", b"%d" % len(body)))
+    upload = body if isinstance(body, Upload) else None
+    whole = b"" if isinstance(body, Upload) else body
+    length = upload.length if upload else len(whole)
+    if length or call.target.method in _WITH_BODY:
+        fields.append((b"content-length", b"%d" % length))
     fields.append((b"via", f"1.1 {via}".encode("ascii")))
     if traceparent is not None:
         fields.append((b"traceparent", traceparent.encode("ascii")))
     fields += attached.headers
-    return Outgoing(method=call.target.method, target=base + call.target.raw, headers=tuple(fields), body=body)
+    target = base + call.target.raw
+    return Outgoing(method=call.target.method, target=target, headers=tuple(fields), body=whole, upload=upload)
 
 
 @lru_cache(maxsize=256)

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from config.settings import Upstream
 from policy.reasons import Reason
 from proxy.errors import BrokenPromise, BrokeOff, NotSent
-from proxy.upstream.connection import Connection, Response, Terms, Told
+from proxy.upstream.connection import Connection, Response, Terms, Told, Upload
 from proxy.upstream.dialing import Dialer, Resolve, resolve
 
-__all__ = ["BrokeOff", "NotSent", "Outgoing", "Response", "Told", "UpstreamPool"]
+__all__ = ["BrokeOff", "NotSent", "Outgoing", "Response", "Told", "Upload", "UpstreamPool"]
 
 IDLE_S = 15.0
 """How long an unused connection is kept: shorter than most servers keep theirs, so that we are the ones to close."""
@@ -44,19 +44,26 @@ class Outgoing:
     headers: tuple[tuple[bytes, bytes], ...]
     """All of them, names in lower case; Host once, Content-Length where there is a body."""
     body: bytes = b""
+    upload: Upload | None = None
+    """The body, where it is sent as it comes; `body` is empty then."""
 
     def wire(self) -> bytes:
-        """The bytes that will be written. Raises BrokenPromise where they would not be exactly one message."""
+        """The bytes that will be written, those of an upload excepted.
+
+        Raises BrokenPromise where they would not be exactly one message.
+        """
         line = f"{self.method} {self.target} HTTP/1.1"
         head = b"\r\n".join([line.encode(), *[b"%b: %b" % field for field in self.headers]])
         names = [name for name, _ in self.headers]
+        length = len(self.body) if self.upload is None else self.upload.length
         match names.count(b"content-length"):
             case 0:
-                framed = not self.body
+                framed = not length
             case 1:
-                framed = self.headers[names.index(b"content-length")][1] == b"%d" % len(self.body)
+                framed = self.headers[names.index(b"content-length")][1] == b"%d" % length
             case _:
                 framed = False
+        framed = framed and not (self.upload and self.body)
         sound = framed and names.count(b"host") == 1 and b"transfer-encoding" not in names
         as_many_lines = head.count(b"\r\n") == len(names)
         if not (sound and as_many_lines and line.isascii() and _HEAD.fullmatch(head)):
@@ -117,7 +124,7 @@ class UpstreamPool:
         if cleared is not None:
             connection = await self._kept_until(cleared, connection)
         # INVARIANT: between `ready` and this write the loop does not turn, and nothing below here writes again.
-        return await connection.converse(wire, outgoing.method)
+        return await connection.converse(wire, outgoing.method, upload=outgoing.upload)
 
     def begin(self, wire: bytes, method: str, told: Told) -> bool:
         """Sends at once, and `told` hears what came of it; False where no connection is idle, and nothing was sent."""

@@ -12,7 +12,7 @@ from config.settings import ClientCredential, Upstream
 from policy.call import Call
 from proxy.upstream.credentials import Attached, Credentials
 from proxy.upstream.forward import answer_headers, outgoing
-from proxy.upstream.pool import Response, Told, UpstreamPool
+from proxy.upstream.pool import Response, Told, Upload, UpstreamPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +62,9 @@ class Sender:
         return known.connections if known else 1
 
     async def send(
-        self, call: Call, body: bytes, *, fresh: bool = False, cleared: Awaitable[object] | None = None
+        self, call: Call, body: bytes | Upload, *, fresh: bool = False, cleared: Awaitable[object] | None = None
     ) -> Answered:
-        """The upstream's answer to this call.
+        """The upstream's answer to this call. What an upload raises is raised here.
 
         Raises an Outage while it is certain that nothing was sent, and BrokeOff from the first byte on. `fresh` takes
         a new connection: an approved call must not be spoilt by a kept one that the upstream is just closing. It is
