@@ -16,13 +16,15 @@ from connectors.apis.bodies import Body
 from connectors.apis.entries import Section
 from policy.call import Target
 from policy.operation import Operation
+from policy.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadBody:
-    """The body is not well formed in the type it claims to have: 400, and nobody judges it."""
+    """What is sent is not one well-formed value of its type, or carries what no call may: 400, and nobody judges it."""
 
     detail: str
+    reason: Reason = Reason.BODY_MALFORMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,8 @@ class Spoken:
     operations: tuple[Operation, ...]
     """The closed list. Templates are for people to read, and must not be empty."""
     find: Finder
+    labels: frozenset[str] = frozenset()
+    """Labels that its calls may carry beside those of the operations and the detectors."""
 
 
 class Connector(Protocol):
@@ -75,7 +79,7 @@ class Connector(Protocol):
         """
 
 
-_MODULES: Mapping[str, str] = {}
+_MODULES: Mapping[str, str] = {"mcp": "connectors.apis.mcp.finding", "kubernetes": "connectors.apis.kubernetes.finding"}
 """The connectors that name calls by code: each module has a function `spoken` (a `Connector`) and `KEYS`, the keys
 that its section of a catalogue file may have."""
 

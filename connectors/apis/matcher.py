@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from policy.operation import Operation
 
 _PARAMETER = re.compile(r"\{([^{}]+)\}")
-_UNRESERVED_ESCAPE = re.compile(r"%(?:2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
+UNRESERVED_ESCAPE = re.compile(r"%(?:2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
 """An escape of a letter, digit or `-._~`: nobody needs it, and readers differ on it (RFC 3986 section 2.3)."""
 
 
@@ -85,7 +85,7 @@ class Matcher:
 
     def match(self, method: str, path: str) -> Match | None:
         """The one operation this is. None: unknown. HEAD is GET's operation (threats P4), OPTIONS only its own."""
-        if "%" in path and _UNRESERVED_ESCAPE.search(path):
+        if "%" in path and UNRESERVED_ESCAPE.search(path):
             return None
         segments = path.split("/")
         found = self._found(method, segments)

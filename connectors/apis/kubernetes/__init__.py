@@ -1,0 +1,1 @@
+"""Kubernetes: calls named as RBAC sees them, from the request line."""
