@@ -64,6 +64,8 @@ class Field:
     labels: frozenset[str] = frozenset()
     ignores_case: bool = False
     """The upstream takes `Acme` for `acme` here, so the value is read in lower case and rules cannot be dodged."""
+    read_as: str | None = None
+    """How the value is read out of what stands there, in the connectors' words; None: it is what stands there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     TARGET_TOO_LONG = "target-too-long"
     TOO_SLOW = "too-slow"
     BODY_MALFORMED = "body-malformed"
+    FOREIGN_CREDENTIAL = "foreign-credential"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
     # The upstream's side.
     EXECUTED = "executed"

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 
 from config import settings as config
-from connectors.apis import catalogue
+from connectors.apis import catalogue, shipped
 from connectors.apis.catalogue import Catalogue
+from connectors.apis.mcp.finding import TOOL_CHANGED
 from policy import bundle as law
 from policy.bundle import Bundle, Source
 from policy.call import Call, CallId, Input, Resource, Target
@@ -27,6 +30,10 @@ from proxy.rehearsal import Text, rehearsed
 
 SHIPPED = "assentry/base.cedar"
 """What the shipped policies are called in problems and explanations."""
+REHEARSAL = Source(file="rehearsal", text='@id("rehearsal-grant") permit (principal is Agent, action, resource);')
+"""Beside policies that only refuse and hold, so that their cases show what they let through."""
+SHIPPED_FOR_MCP = "assentry/mcp.cedar"
+"""The same for those that are there where an upstream is an MCP server."""
 
 
 def compile_bundle(
@@ -49,21 +56,28 @@ def compile_in_child(
     operations: Sequence[Operation],
     groups: Mapping[str, config.Group],
     labels: Iterable[str],
+    beside: Sequence[Source] = (),
     limit_s: float = 60,
 ) -> Bundle:
     """The same bundle, compiled in a child process first, because policy text can end the process that compiles it.
 
     Blocks for as long as the compilation takes, `limit_s` at most: call it in a thread. Raises BundleRefused, also
-    where the child did not survive or did not finish.
+    where the child did not survive or did not finish. `beside` is further text.
     """
     text = _text(settings, operations=operations, groups=groups, labels=labels)
+    text = replace(text, sources=(*text.sources, *beside))
     return text.restore(rehearsed(text, limit_s=limit_s))
 
 
 def read_catalogues(upstreams: Iterable[config.Upstream]) -> tuple[Catalogue, ...]:
     """The catalogue of each upstream, empty where neither a file nor its connector has one. Raises CatalogueRefused."""
     return tuple(
-        catalogue.load(upstream.catalogue, upstream=upstream.name, connector=upstream.connector)
+        catalogue.load(
+            upstream.catalogue,
+            upstream=upstream.name,
+            connector=upstream.connector,
+            settings={"service": upstream.aws.service} if upstream.aws else {},
+        )
         for upstream in upstreams
     )
 
@@ -98,19 +112,30 @@ def _text(
     labels: Iterable[str],
 ) -> Text:
     return Text(
-        sources=_sources(settings),
+        sources=(*_of_connectors(settings, labels), *_sources(settings)),
         operations=tuple(operations),
         groups={name: group.quorum for name, group in groups.items()},
         labels=frozenset(labels),
     )
 
 
+def _of_connectors(settings: config.Policy, labels: Iterable[str]) -> tuple[Source, ...]:
+    """The shipped policies that only the calls of one connector need, where there may be such calls."""
+    if not (settings.base and TOOL_CHANGED in labels):
+        return ()
+    text = files("connectors").joinpath("apis", "mcp", "base.cedar").read_text("utf-8")
+    return (Source(file=SHIPPED_FOR_MCP, text=text),)
+
+
 def _sources(settings: config.Policy) -> tuple[Source, ...]:
     """The shipped policies first, then the files in the order of the settings, those of a folder by name."""
-    shipped = files("policy").joinpath("cedar", "base.cedar").read_text("utf-8")
-    sources = [Source(file=SHIPPED, text=shipped)] if settings.base else []
+    base = files("policy").joinpath("cedar", "base.cedar").read_text("utf-8")
+    sources = [Source(file=SHIPPED, text=base)] if settings.base else []
     problems: list[Problem] = []
     for path in settings.files:
+        if shipped.is_reference(path):
+            sources += _built_in(path, problems)
+            continue
         found = sorted(path.glob("*.cedar")) if path.is_dir() else [path]
         if not found:
             problems.append(_problem(str(path), "there is no *.cedar file in this folder"))
@@ -124,6 +149,15 @@ def _sources(settings: config.Policy) -> tuple[Source, ...]:
     if problems:
         raise BundleRefused(tuple(problems))
     return tuple(sources)
+
+
+def _built_in(path: Path, problems: list[Problem]) -> list[Source]:
+    try:
+        named = shipped.reference(path, having=shipped.POLICIES)
+    except shipped.NoSuchConnector as unknown_name:
+        problems.append(_problem(str(path), str(unknown_name)))
+        return []
+    return [Source(file=str(path), text=named.text(shipped.POLICIES))]
 
 
 def _problem(file: str, message: str) -> Problem:

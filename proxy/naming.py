@@ -22,7 +22,7 @@ def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: i
     namer = law.namers[arrival.upstream]
     named = namer.name_call(arrival.target, arrival.headers, arrival.body)
     if isinstance(named, BadBody):
-        return Refused(reason=Reason.BODY_MALFORMED, detail=named.detail)
+        return Refused(reason=named.reason, detail=named.detail)
     return Call(
         id=arrival.id,
         upstream=arrival.upstream,

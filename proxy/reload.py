@@ -73,9 +73,9 @@ def watch(settings: Settings) -> Watch:
 
     A file that another catalogue extends is not looked at: send SIGHUP after changing one.
     """
-    catalogues = (upstream.catalogue for upstream in settings.upstreams)
-    own = (file for file in catalogues if file is not None and not str(file).startswith(BUILTIN))
-    return Watch(content=(*settings.policy.files, *own))
+    catalogues = (upstream.catalogue for upstream in settings.upstreams if upstream.catalogue is not None)
+    own = (file for file in (*settings.policy.files, *catalogues) if not str(file).startswith(BUILTIN))
+    return Watch(content=tuple(own))
 
 
 class Reload:

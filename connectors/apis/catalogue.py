@@ -7,12 +7,14 @@ is `connectors.apis.entries`' to read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from connectors.apis import entries, finders, matcher, openapi
 from connectors.apis.detectors import LABELS, UNSCANNED
-from connectors.apis.documents import did_you_mean, refusal, tree
+from connectors.apis.documents import Tree, did_you_mean, refusal, tree
 from connectors.apis.entries import Faults, Section
 from connectors.apis.errors import CatalogueRefused
 from connectors.apis.finders import Finder
@@ -20,7 +22,7 @@ from policy.operation import Operation
 
 BUILTIN = "builtin:"
 _SHIPPED = Path(__file__).parent
-_KEYS = frozenset({"extends", "base", "operations"})
+_KEYS = frozenset({"extends", "base", "operations", "refuses"})
 _MOST_FILES = 5
 """How many catalogues may stand on one another."""
 
@@ -35,6 +37,8 @@ class Catalogue:
     """Every label that a call may carry: the operations', the fields', the detectors' and `unscanned`."""
     notes: tuple[str, ...] = ()
     """What was left out of an imported document, and why."""
+    refuses: frozenset[str] = frozenset()
+    """Names of fields that no call may carry in query or body: the upstream would take them for a credential."""
     find: Finder | None = None
     """What names the calls, where the operations' templates do not."""
 
@@ -43,6 +47,7 @@ class Catalogue:
 class _Stock:
     operations: tuple[Operation, ...] = ()
     notes: tuple[str, ...] = ()
+    refuses: frozenset[str] = frozenset()
 
 
 def empty(upstream: str) -> Catalogue:
@@ -50,13 +55,16 @@ def empty(upstream: str) -> Catalogue:
     return Catalogue(upstream=upstream)
 
 
-def load(path: Path | None, *, upstream: str, connector: str = "generic") -> Catalogue:
+def load(
+    path: Path | None, *, upstream: str, connector: str = "generic", settings: Mapping[str, Tree] = MappingProxyType({})
+) -> Catalogue:
     """The catalogue in a file, or a shipped one as `builtin:stripe`. Raises CatalogueRefused with every fault.
 
     Where `connector` names calls by code, its own list with what the file says of it; no file is needed then.
+    `settings` are what its section says where the file does not.
     """
     if finders.names_by_code(connector):
-        return _by_code(path, upstream=upstream, connector=connector)
+        return _by_code(path, upstream=upstream, connector=connector, settings=settings)
     if path is None:
         return empty(upstream)
     stock = _stock(path, upstream=upstream, left=_MOST_FILES, base=None)
@@ -65,6 +73,7 @@ def load(path: Path | None, *, upstream: str, connector: str = "generic") -> Cat
         operations=stock.operations,
         labels=_labels(stock.operations),
         notes=stock.notes,
+        refuses=stock.refuses,
     )
 
 
@@ -78,9 +87,12 @@ def _labels(operations: tuple[Operation, ...]) -> frozenset[str]:
     return LABELS | {UNSCANNED} | said | {label for one in operations for each in one.fields for label in each.labels}
 
 
-def _by_code(path: Path | None, *, upstream: str, connector: str) -> Catalogue:
+def _by_code(path: Path | None, *, upstream: str, connector: str, settings: Mapping[str, Tree]) -> Catalogue:
     faults = Faults(file=str(path or f"{BUILTIN}{connector}"))
     content = tree(path) if path is not None else {}
+    said = content.get(connector, {})
+    if settings and isinstance(said, dict):
+        content = {**content, connector: {**settings, **said}}
     top = Section(content, where="", faults=faults, known=frozenset({connector, "operations"}))
     keys = finders.keys_of(connector)
     told = top.below(connector, keys) or Section({}, where=connector, faults=faults, known=keys)
@@ -88,7 +100,8 @@ def _by_code(path: Path | None, *, upstream: str, connector: str) -> Catalogue:
     operations = _amended(spoken.operations, top, upstream=upstream)
     if faults.found:
         raise CatalogueRefused(tuple(faults.found))
-    return Catalogue(upstream=upstream, operations=operations, labels=_labels(operations), find=spoken.find)
+    labels = _labels(operations) | spoken.labels
+    return Catalogue(upstream=upstream, operations=operations, labels=labels, find=spoken.find)
 
 
 def _amended(under: tuple[Operation, ...], top: Section, *, upstream: str) -> tuple[Operation, ...]:
@@ -127,10 +140,11 @@ def _stock(path: Path, *, upstream: str, left: int, base: str | None) -> _Stock:
         under = _stock(below, upstream=upstream, left=left - 1, base=_base(top))
     elif top.has("base"):
         top.fault("base", "goes with `extends`; the calls of this file are written in full")
-    stock = _Stock(_overlaid(under.operations, top, upstream=upstream), under.notes)
+    refuses = under.refuses.union(top.texts("refuses") or ())
+    stock = _Stock(_overlaid(under.operations, top, upstream=upstream), under.notes, refuses)
     if faults.found:
         raise CatalogueRefused(tuple(faults.found))
-    return _Stock(_based(stock.operations, base), stock.notes)
+    return replace(stock, operations=_based(stock.operations, base))
 
 
 def _file(path: Path) -> Path:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from connectors.apis import matcher
+from connectors.apis.derived import DERIVATIONS
 from connectors.apis.documents import Tree, did_you_mean
 from connectors.apis.errors import Fault
 from policy.operation import Field, FieldType, Money, Operation, OperationClass, Place, Tier
@@ -29,7 +30,7 @@ KEYS = frozenset(
     {"call", "name", "tier", "class", "labels", "fields", "resource", "owner", "money", "reversible", "ignore"}
     | {"idempotency_header", "summary"}
 )
-FIELD_KEYS = frozenset({"in", "path", "type", "required", "labels", "ignores_case", "ignore"})
+FIELD_KEYS = frozenset({"in", "path", "type", "required", "labels", "ignores_case", "read_as", "ignore"})
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WORD = re.compile(r"[a-z][a-z0-9-]*")
@@ -241,6 +242,9 @@ def _field(name: str, known: Field | None, one: Section) -> Field | None:
     path, labels = one.texts("path"), one.labels("labels")
     required, ignores_case = one.flag("required"), one.flag("ignores_case")
     place = places[0] if places else known.place if known else None
+    read_as = _read_as(known, one)
+    if read_as and place is Place.PATH:
+        one.fault("read_as", "is for fields of query and body")
     if place is None:
         one.fault("in", "must say where a new field stands: path, query or body")
         return None
@@ -251,11 +255,29 @@ def _field(name: str, known: Field | None, one: Section) -> Field | None:
         name=name,
         place=place,
         path=keys or (known.path if known else (name,)),
-        type=types[0] if types else known.type if known else FieldType.TEXT,
+        type=_type(types[0] if types else None, known, one, read_as=read_as),
         required=required if required is not None else known.required if known else place is Place.PATH,
         labels=labels if labels is not None else known.labels if known else frozenset(),
         ignores_case=ignores_case if ignores_case is not None else known.ignores_case if known else False,
+        read_as=read_as,
     )
+
+
+def _read_as(known: Field | None, one: Section) -> str | None:
+    said = one.text("read_as")
+    if said is not None and said not in DERIVATIONS:
+        one.fault("read_as", f'"{said}" is not one of {", ".join(DERIVATIONS)}{did_you_mean(said, DERIVATIONS)}')
+        return None
+    return said or (known.read_as if known else None)
+
+
+def _type(said: FieldType | None, known: Field | None, one: Section, *, read_as: str | None) -> FieldType:
+    if read_as is None:
+        return said or (known.type if known else FieldType.TEXT)
+    derived = DERIVATIONS[read_as].type
+    if said not in {None, derived}:
+        one.fault("type", f"must be {next(word for word, kind in TYPES.items() if kind is derived)}, or left out")
+    return derived
 
 
 def _with_resource(operation: Operation, section: Section) -> Operation:

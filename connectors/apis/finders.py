@@ -79,7 +79,11 @@ class Connector(Protocol):
         """
 
 
-_MODULES: Mapping[str, str] = {"mcp": "connectors.apis.mcp.finding", "kubernetes": "connectors.apis.kubernetes.finding"}
+_MODULES: Mapping[str, str] = {
+    "aws": "connectors.apis.aws.naming",
+    "kubernetes": "connectors.apis.kubernetes.finding",
+    "mcp": "connectors.apis.mcp.finding",
+}
 """The connectors that name calls by code: each module has a function `spoken` (a `Connector`) and `KEYS`, the keys
 that its section of a catalogue file may have."""
 

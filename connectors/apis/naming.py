@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from connectors.apis import bodies
-from connectors.apis.bodies import Body, Document, Form, Json, Malformed
+from connectors.apis.bodies import Body, Document, Form, Json, Malformed, Nothing
 from connectors.apis.catalogue import Catalogue
 from connectors.apis.detectors import UNSCANNED
 from connectors.apis.finders import Asked, BadBody
@@ -21,6 +21,7 @@ from connectors.apis.reading import Reader, decoded, loose
 from connectors.apis.sensitivity import scannable, sensitivity
 from policy.call import Input, InputValue, Resource, Sensitivity, Target
 from policy.operation import Operation, unknown
+from policy.reasons import Reason
 
 Headers = tuple[tuple[str, str], ...]
 """Names in lower case, in the order of arrival."""
@@ -54,6 +55,7 @@ class Namer:
         self._upstream = catalogue.upstream
         self._matcher = Matcher(() if catalogue.find else catalogue.operations)
         self._find = catalogue.find
+        self._refuses = frozenset(map(loose, catalogue.refuses))
         self._named = {one.name: one for one in catalogue.operations}
         self._scan_bytes = scan_bytes
         self._json_depth = json_depth
@@ -88,6 +90,8 @@ class Namer:
         if isinstance(body.sent, Malformed) and operation.known:
             return BadBody(detail=body.sent.detail)
         query = self._query(target.query)
+        if self._refuses and (bad := _foreign(query, self._refuses) or _foreign(body.sent, self._refuses)):
+            return bad
         typed = self._reader(operation).read(match.captured, query, body.meant)
         return Named(
             operation=operation,
@@ -120,6 +124,23 @@ class Namer:
         if body_whole and query_whole:
             return found
         return Sensitivity(labels=found.labels | {UNSCANNED}, counts=found.counts, paths=found.paths)
+
+
+def _foreign(read: Body | Form | Malformed, refused: frozenset[str]) -> BadBody | None:
+    """What is wrong with a query or a body of an upstream that would take a credential out of it."""
+    match read:
+        case Nothing():
+            return None
+        case Form(root=root) | Document(root=dict() as root):
+            carried = next((key for key in root if loose(key) in refused), None)
+            if carried is None:
+                return None
+            name = loose(carried)
+            detail = f"The call carries `{name}`, which the upstream would take for a credential. Leave it out."
+            return BadBody(detail=detail, reason=Reason.FOREIGN_CREDENTIAL)
+        case _:
+            # What nobody can read surely may hold one: known or unknown, it is not sent.
+            return BadBody(detail="This upstream takes credentials in bodies, and what is sent cannot be read for one.")
 
 
 def _resource(operation: Operation, typed: Input, target: Target) -> Resource:

@@ -16,6 +16,7 @@ from typing import assert_never
 from urllib.parse import unquote_to_bytes
 
 from connectors.apis.bodies import Body, Document, Form, Json, Malformed, Nothing, Opaque, Prose
+from connectors.apis.derived import DERIVATIONS
 from policy.call import Input, InputValue
 from policy.operation import Field, FieldType, Operation, Place
 
@@ -44,7 +45,8 @@ _loose_again = lru_cache(maxsize=2048)(_loosened)
 class _Branch:
     """A declared key at one level, what stands below it, and every field that needs it."""
 
-    here: Field | None = None
+    here: tuple[Field, ...] = ()
+    """Several, where one is what stands there and others are read out of it."""
     below: _Level | None = None
     names: set[str] = field(default_factory=set)
 
@@ -63,7 +65,7 @@ class _Level:
         branch.names.add(one.name)
         self.similar.setdefault(loose(path[0]), set()).add(one.name)
         if len(path) == 1:
-            branch.here = one
+            branch.here = (*branch.here, one)
             return
         branch.below = branch.below or _Level()
         branch.below.add(one, path[1:])
@@ -106,9 +108,9 @@ class Reader:
         exact = self._levels[Place.PATH].exact
         for name, raw in captured:
             branch = exact.get(name)
-            if branch is not None and branch.here is not None:
+            for one in branch.here if branch is not None else ():
                 text = decoded(raw)
-                _keep(branch.here, None if text is None else _from_text(text, branch.here.type), found)
+                _keep(one, None if text is None else _from_text(text, one.type), found)
 
     def _query(self, query: Form | Malformed, found: _Found) -> None:
         if isinstance(query, Malformed):
@@ -165,17 +167,19 @@ def _descend(level: _Level, node: Mapping[str, Json], found: _Found, *, from_tex
 
 
 def _take(branch: _Branch, value: Json, found: _Found, *, from_text: bool) -> None:
-    one = branch.here
     if branch.below is not None:
         if isinstance(value, dict):
             _descend(branch.below, value, found, from_text=from_text)
-        elif one is None or isinstance(value, list):
+            found.unreadable.update(one.name for one in branch.here)
+            return
+        if not branch.here or isinstance(value, list):
             found.unreadable |= branch.names
             return
-    if one is not None and not (branch.below is not None and isinstance(value, dict)):
-        _keep(one, _from_tree(value, one.type) if from_text else _from_json(value, one.type), found)
-    elif one is not None:
-        found.unreadable.add(one.name)
+    for one in branch.here:
+        if one.read_as is not None:
+            _keep(one, DERIVATIONS[one.read_as].read(value), found)
+        else:
+            _keep(one, _from_tree(value, one.type) if from_text else _from_json(value, one.type), found)
 
 
 def _keep(one: Field, value: InputValue | None, found: _Found) -> None:

@@ -1,6 +1,6 @@
 """The connectors that come with the program: a folder each, beside this file, with the same files in it.
 
-Knows names and files, and reads none of them. Nothing is registered anywhere: a folder with the files is a connector.
+Nothing is registered anywhere: a folder with the files is a connector. What the files say is for others to read.
 Policies and cases are written for an upstream that has the connector's name; `builtin:stripe:pay` says that it is
 called `pay` here.
 """
@@ -38,11 +38,10 @@ class Reference:
     connector: str
     upstream: str
 
-    def renamed(self, text: str) -> str:
-        """The text with the connector's name replaced by the upstream's, wherever it begins a quoted word."""
-        if self.connector == self.upstream:
-            return text
-        return re.sub(rf'"{re.escape(self.connector)}(?=["/:-])', f'"{self.upstream}', text)
+    def text(self, name: str) -> str:
+        """One of the connector's files, about this upstream: operations, policies and queues are called after it."""
+        written = file(self.connector, name).read_text("utf-8")
+        return re.sub(rf'(?<![\w.-]){re.escape(self.connector)}(?=[:-][a-z]|")', self.upstream, written)
 
 
 @cache

@@ -81,6 +81,7 @@ def _field(field: Field) -> Tree:
         required=field.required if field.required != (field.place is Place.PATH) else None,
         labels=[*sorted(field.labels)] or None,
         ignores_case=field.ignores_case or None,
+        read_as=field.read_as,
     )
 
 

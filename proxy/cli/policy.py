@@ -36,7 +36,9 @@ PoliciesOption = Annotated[
     list[Path] | None,
     typer.Option("--policies", "-p", help="Cedar file or folder, in place of those in the settings. Repeatable."),
 ]
-CasesArgument = Annotated[list[Path], typer.Argument(help="Files of test cases (YAML).")]
+CasesArgument = Annotated[
+    list[Path], typer.Argument(help="Files of test cases (YAML), or a connector's with its policies: builtin:stripe.")
+]
 
 
 @app.command()
@@ -61,12 +63,17 @@ def run_cases(
     junit: Annotated[Path | None, typer.Option("--junit", help="Also write the results here, as JUnit XML.")] = None,
 ) -> None:
     """Run policy test cases. Exit 0 if all pass, 1 if one fails, 2 if something cannot be read."""
+    from connectors.apis.shipped import is_reference
     from policy.cases import run
     from policy.engine import Engine
 
-    engine = Engine(_bundle_or_exit(config, policies, output))
     results: list[tuple[Path, Outcome, float]] = []
+    own: Engine | None = None
     for path in cases:
+        if is_reference(path):
+            engine = Engine(_bundle_or_exit(config, [path], output, rehearsed=True))
+        else:
+            engine = own = own or Engine(_bundle_or_exit(config, policies, output))
         for case in _cases_or_exit(path):
             began = time.perf_counter()
             outcome = run(engine, case)
@@ -114,7 +121,9 @@ def schema(config: ConfigOption = None) -> None:
     typer.echo(_bundle_or_exit(config, [], Output.TABLE).schema_text, nl=False)
 
 
-def _bundle_or_exit(config: Path | None, policies: list[Path] | None, output: Output) -> Bundle:
+def _bundle_or_exit(
+    config: Path | None, policies: list[Path] | None, output: Output, *, rehearsed: bool = False
+) -> Bundle:
     from connectors.apis.errors import CatalogueRefused
     from policy.errors import BundleRefused
     from proxy import lawbook
@@ -128,6 +137,7 @@ def _bundle_or_exit(config: Path | None, policies: list[Path] | None, output: Ou
             operations=lawbook.operations_of(catalogues),
             groups=settings.groups,
             labels=lawbook.labels_of(catalogues),
+            beside=(lawbook.REHEARSAL,) if rehearsed else (),
         )
     except (CatalogueRefused, BundleRefused) as refused:
         _print_problems([str(problem) for problem in refused.problems], output)
@@ -137,10 +147,14 @@ def _bundle_or_exit(config: Path | None, policies: list[Path] | None, output: Ou
 def _cases_or_exit(path: Path) -> tuple[Case, ...]:
     import yaml
 
+    from connectors.apis.shipped import CASES, NoSuchConnector, is_reference, reference
     from policy.casefile import CasesRefused, read
 
     try:
-        return read(yaml.safe_load(path.read_text("utf-8")))
+        text = reference(path, having=CASES).text(CASES) if is_reference(path) else path.read_text("utf-8")
+        return read(yaml.safe_load(text))
+    except NoSuchConnector as unknown:
+        problems = [str(unknown)]
     except CasesRefused as refused:
         problems = list(refused.problems)
     except (OSError, UnicodeDecodeError) as unreadable:

@@ -22,6 +22,8 @@ from proxy.doors.arrival import Pending, Refusal, Relay
 from proxy.doors.hygiene import METHODS
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+INTERIMS: Mapping[int, bytes] = {100: CONTINUE, 102: b"HTTP/1.1 102 Processing\r\n\r\n"}
+"""Interim responses whole, by status. A `102` says what is meant, but most clients take only the `100`."""
 _RETRY_AFTER_S = 5
 
 STATUSES: Mapping[Reason, int] = {
@@ -32,6 +34,7 @@ STATUSES: Mapping[Reason, int] = {
     Reason.MALFORMED: 400,
     Reason.AMBIGUOUS_TARGET: 400,
     Reason.BODY_MALFORMED: 400,
+    Reason.FOREIGN_CREDENTIAL: 400,
     Reason.UNKNOWN_ROUTE: 404,
     Reason.NO_SUCH_HOLD: 404,
     Reason.METHOD_NOT_ALLOWED: 405,

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.apis.catalogue import empty, load
+from connectors.apis.catalogue import shipped as every_shipped
 from connectors.apis.naming import BadBody, Namer
 from policy.brief import sentence
 from policy.call import Resource, Target
@@ -87,7 +88,7 @@ def test_the_detail_of_a_bad_body_repeats_nothing_of_it():
         assert "sk_live" not in found.detail
 
 
-@pytest.mark.parametrize("name", ["github", "openai", "stripe"])
+@pytest.mark.parametrize("name", every_shipped())
 def test_the_sentence_of_every_shipped_operation_can_be_filled(name, a_call):
     one = shipped(name)
     for each in load(Path(f"builtin:{name}"), upstream=name).operations:
