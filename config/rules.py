@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from config.settings import ClientCredential, HeaderCredential, Issuer, Settings, Upstream
+from config.settings import AwsCredential, ClientCredential, HeaderCredential, Issuer, Settings, Upstream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +179,7 @@ def _upstreams(settings: Settings) -> Iterator[Broken]:
     for index, upstream in enumerate(settings.upstreams):
         at = f"upstreams.{index}"
         yield from _destination(at, upstream)
+        yield from _aws(at, upstream)
         for number, name in enumerate(upstream.headers):
             if not _HEADER.match(name):
                 yield Broken(path=f"{at}.headers.{number}", message="must be a header name in lower case")
@@ -191,6 +192,13 @@ def _upstreams(settings: Settings) -> Iterator[Broken]:
                 yield Broken(path=f"{at}.credential.header", message="must be a header name")
             case _:
                 pass
+
+
+def _aws(at: str, upstream: Upstream) -> Iterator[Broken]:
+    if upstream.aws is None and isinstance(upstream.credential, AwsCredential):
+        yield Broken(path=f"{at}.aws", message="is required with this credential: the service and the region")
+    if (upstream.aws is None) is (upstream.connector == "aws"):
+        yield Broken(path=f"{at}.connector", message="'aws' and the section 'aws' go together")
 
 
 def _destination(at: str, upstream: Upstream) -> Iterator[Broken]:

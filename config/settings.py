@@ -236,10 +236,36 @@ class ClientCredential(Section):
     """Scopes to ask for."""
 
 
+class AwsCredential(Section):
+    """Keys of AWS, with which each call is signed anew (Signature Version 4). Goes with `aws`, and needs botocore."""
+
+    kind: Literal["aws"]
+    """`aws`."""
+    access_key_id: Secret
+    """Access key id."""
+    secret_access_key: Secret
+    """Secret access key."""
+    session_token: Secret | None = None
+    """Session token, of temporary keys."""
+
+
 Credential = Annotated[
-    NoCredential | BearerCredential | HeaderCredential | BasicCredential | ClientCredential,
+    NoCredential | BearerCredential | HeaderCredential | BasicCredential | ClientCredential | AwsCredential,
     Field(discriminator="kind"),
 ]
+
+
+class Aws(Section):
+    """Which service of AWS an upstream is, and how signatures of agents are taken."""
+
+    service: Name
+    """botocore's name of the service: `s3`, `dynamodb`. One upstream is one service."""
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
+    """Region that agents sign for, and that calls are signed for at release."""
+    unsigned_payloads: bool = False
+    """Take signatures that leave the body out, also where agents reach this gate without TLS."""
+    clock_window_s: int = Field(default=300, ge=60, le=900)
+    """How far the time of a signature may be from now, seconds."""
 
 
 class Upstream(Section):
@@ -259,6 +285,8 @@ class Upstream(Section):
     """Operation catalogue (YAML), or a shipped one: `builtin:stripe`. Absent: every operation is `<name>:unknown`."""
     connector: Name = "generic"
     """Whose error shape and habits to speak: generic, openai, stripe, github."""
+    aws: Aws | None = None
+    """Which service of AWS this is. Goes with `connector: aws`."""
     credential: Credential = NoCredential()
     """What is attached at release."""
     headers: tuple[str, ...] = ()
@@ -275,13 +303,17 @@ class Upstream(Section):
     """CA bundle to verify it with. Absent: the system's."""
     private_networks: bool = False
     """Whether loopback and private addresses may be connected to. Link-local is never."""
+    max_wait_s: float | None = Field(default=None, gt=0)
+    """Longest wait of any client of it, seconds, within `holds.max_wait_s`, which holds where this is absent."""
+    interim: bool = True
+    """Whether clients that are known to take interim responses (1xx) get them while their call is held."""
 
 
 class Policy(Section):
     """The law in force."""
 
     files: tuple[Path, ...] = ()
-    """Cedar files or folders of `*.cedar`, read in name order. Empty: the shipped base policies only."""
+    """Cedar files, folders of `*.cedar` read in name order, or a connector's: `builtin:stripe`, `builtin:stripe:NAME`."""
     base: bool = True
     """Whether the shipped base policies (four eyes, unknown operations) are in the bundle."""
 
@@ -372,6 +404,8 @@ class Holds(Section):
     """Subtracted from the patience a client announces, seconds."""
     max_wait_s: float = Field(default=590, gt=0)
     """Longest wait of any client, seconds."""
+    interim_every_s: float = Field(default=5, ge=0.1)
+    """Time between interim responses to a client that takes them, seconds; less for one that bears less silence."""
     decide_within_s: int = Field(default=3600, ge=1)
     """Time to decide where no gate says `@timeout`, seconds."""
     execute_within_s: int = Field(default=600, ge=1)

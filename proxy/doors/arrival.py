@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
 from policy.call import AgentWords, CallId, Target
@@ -24,9 +24,41 @@ class Patience:
     """How long the client said it would wait, and how it wants to be answered."""
 
     wait_s: float | None = None
-    """Seconds the client announced or is known to bear; None: unknown."""
+    """Seconds the client announced or is known to bear, if it hears nothing; None: unknown."""
+    total_s: float | None = None
+    """Seconds it bears whatever it hears; never less than `wait_s`. None: it counts silence only, or nobody knows."""
+    interim: int | None = None
+    """The interim response (RFC 9110 section 15.2) that breaks its silence; None: none may be sent."""
     respond_async: bool = False
     """`Prefer: respond-async` (RFC 7240 section 4.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedCall:
+    """A call that came with a signature over all of it (AWS Signature Version 4), unverified, and whose it must be."""
+
+    method: str
+    path: str
+    """Raw, as it came: the route's prefix is signed as well."""
+    query: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    """All of them, names in lower case, in order."""
+    region: str
+    service: str
+    """What stands in the credential scope."""
+    signs_raw_paths: bool = False
+    """S3 signs the path as it is sent, all others encode it once more."""
+    unsigned_payloads: bool = False
+    """Whether the body may be left out of the signature."""
+    window_s: int
+    chunks: tuple[tuple[int, str], ...] | None = None
+    """Of a body that came in `aws-chunked` coding: length and signature of each chunk. None: it came plainly."""
+    trailers: tuple[tuple[str, str], ...] = ()
+    trailer_signature: str = ""
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header; None where there is none."""
+        return next((value for key, value in self.headers if key == name), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +75,12 @@ class Arrival:
     body: bytes = b""
     bearer: BearerText | None = None
     """What stood where this client's SDK puts its key; None: nothing."""
+    signed: SignedCall | None = None
+    """What came instead of a key: a signature made with one."""
     words: AgentWords = AgentWords()
     idempotency_key: str | None = None
+    sent_again: bool = False
+    """Whether the client says that it sent this very call before."""
     patience: Patience = Patience()
     peer: str
     received_at: float
@@ -74,6 +110,7 @@ class Held:
     peer: str
     deadline: float
     """Until when the client is kept waiting, monotonic seconds."""
+    patience: Patience = Patience()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -252,7 +252,8 @@ def _refuse_framing(fields: Mapping[str, str], minor: int, limits: Limits) -> Re
 
 
 def _refuse_coding(fields: Mapping[str, str]) -> Refused | None:
-    if fields.get("content-encoding", "identity") != "identity":
+    # `aws-chunked` is framing, not compression. Only a route that leads to AWS takes it: `proxy.doors.signed`.
+    if fields.get("content-encoding", "identity") not in ("identity", "aws-chunked"):
         return Refused(
             reason=Reason.ENCODING_NOT_ALLOWED,
             detail="The body is compressed, and policies must be able to read it. Send it without Content-Encoding.",

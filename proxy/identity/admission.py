@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from policy.principal import Person, Principal
 from policy.reasons import Reason
-from proxy.doors.arrival import BearerText
+from proxy.doors.arrival import Arrival, BearerText, SignedCall
 from proxy.errors import IdentityFault
+from proxy.identity import sigv4
 from proxy.identity.agent_keys import PREFIX, AgentKeys
 from proxy.identity.cache import Believed
 from proxy.identity.denials import Denials
@@ -31,6 +34,19 @@ class Admission:
     keys: AgentKeys
     denials: Denials
     people: People
+    now: Callable[[], float] = time.time
+
+    async def caller(self, arrival: Arrival) -> Principal:
+        """The agent behind a call, by what it showed or by what it signed with. Raises as `agent`."""
+        if arrival.signed is None:
+            return await self.agent(arrival.bearer)
+        return self._let_in(await self._signer(arrival.signed, arrival.body))
+
+    async def _signer(self, call: SignedCall, content: bytes) -> Principal:
+        claim = sigv4.read_claim(call, now=self.now())
+        pair = await self.keys.pair(claim.access_key_id)
+        sigv4.check(claim, call, content, secret=pair.secret)
+        return pair.principal
 
     async def agent(self, bearer: BearerText | None) -> Principal:
         """The agent behind this credential. Raises IdentityFault, or Outage when that cannot be known."""
@@ -38,6 +54,9 @@ class Admission:
             detail = "Send an access token or an agent key where your SDK puts its API key."
             raise IdentityFault(Reason.IDENTITY_MISSING, detail)
         found = await (self.keys.principal(bearer) if bearer.startswith(PREFIX) else self.tokens.agent(bearer))
+        return self._let_in(found)
+
+    def _let_in(self, found: Principal) -> Principal:
         if self.denials.shut_out(found):
             raise IdentityFault(Reason.IDENTITY_REVOKED, "This agent, or someone it acts for, has been shut out.")
         return found

@@ -2,6 +2,9 @@
 
 A key stands for one OIDC subject and is accepted wherever an SDK puts its own key. It is shown once and kept as a
 digest only. A long random secret needs no slow hash: SHA-256 of 256 random bits cannot be guessed backwards.
+
+A key for AWS's SDKs is a pair instead, with which calls are signed. Whoever checks a signature has to know the secret,
+so of such a key the secret is kept, in the sealed record; nothing else opens with it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter
 
@@ -30,6 +33,9 @@ REMEMBERED_S = 5.0
 """How long a verified key is believed without asking the store: the longest a revocation takes."""
 _MOST_REMEMBERED = 10_000
 _FORM = re.compile(r"ask_([a-z0-9]{12})_([A-Za-z0-9_-]{43})")
+PAIR_PREFIX = "ASSENTRY"
+"""Before the id of a key, in capitals: with it an access key id is as long as one of AWS's."""
+_PAIR_ID = re.compile(r"ASSENTRY([A-Z0-9]{12})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +51,21 @@ class AgentKey:
     note: str = ""
     issued_at: int
     expires_at: int
+    signing_secret: str = field(default="", repr=False)
+    """The secret half of a pair; empty for a key that is shown as it is."""
+
+    @property
+    def access_key_id(self) -> str:
+        """The other half of a pair."""
+        return PAIR_PREFIX + self.id.upper()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Who signs with an access key id, and with what."""
+
+    principal: Principal
+    secret: str = field(repr=False)
 
 
 _KEY = TypeAdapter(AgentKey)
@@ -58,6 +79,7 @@ class AgentKeys:
         self._sealer = sealer
         self._now = now
         self._remembered: dict[str, Believed[Principal]] = {}
+        self._pairs: dict[str, Believed[Pair]] = {}
         self.epoch = 0
         """Grows when this replica revokes a key: what rests on an older proof is void."""
 
@@ -87,6 +109,20 @@ class AgentKeys:
         )
         return key, BearerText(f"{PREFIX}{key_id}_{secret}")
 
+    def draft_pair(
+        self,
+        agent: Identity,
+        *,
+        owner: Identity | None,
+        groups: frozenset[str] = frozenset(),
+        lifetime_s: int,
+        note: str = "",
+    ) -> AgentKey:
+        """A new key to sign with: its access key id and secret are in it. In force once kept."""
+        key, _ = self.draft(agent, owner=owner, groups=groups, lifetime_s=lifetime_s, note=note)
+        # Nobody is told the text of the key, so it is of no use without signing.
+        return replace(key, signing_secret=secrets.token_urlsafe(30))
+
     async def keep(self, key: AgentKey) -> None:
         """The key is in force on every replica. Raises Outage: then nobody may be given its text."""
         lifetime_s = key.expires_at - key.issued_at
@@ -112,6 +148,25 @@ class AgentKeys:
         self._remembered[_digest(bearer)] = Believed(principal, now, until)
         return principal
 
+    async def pair(self, access_key_id: str) -> Pair:
+        """Who signs with this access key id. Raises IdentityFault for one that is unknown, revoked or expired."""
+        now = self._now()
+        remembered = self._pairs.get(access_key_id)
+        if remembered is not None and remembered.good(now):
+            return remembered.proof
+        form = _PAIR_ID.fullmatch(access_key_id)
+        key = await self._read(form[1].lower()) if form else None
+        if key is None or not key.signing_secret:
+            detail = "This access key id is not in force: it is unknown or revoked, or none that this gate issued."
+            raise IdentityFault(Reason.IDENTITY_INVALID, detail)
+        if now >= key.expires_at:
+            raise IdentityFault(Reason.IDENTITY_EXPIRED, "This agent key has expired; ask for a new one.")
+        pair = Pair(principal=_principal(key), secret=key.signing_secret)
+        if len(self._pairs) >= _MOST_REMEMBERED:
+            self._pairs.clear()
+        self._pairs[access_key_id] = Believed(pair, now, min(now + REMEMBERED_S, key.expires_at))
+        return pair
+
     def believed(self, bearer: BearerText) -> Believed[Principal] | None:
         """Who a key that was verified a moment ago stands for, without waiting; None: ask `principal`."""
         remembered = self._remembered.get(_digest(bearer))
@@ -120,6 +175,7 @@ class AgentKeys:
     async def revoke(self, key_id: str) -> bool:
         """True when there was such a key; no replica accepts it from `REMEMBERED_S` seconds on."""
         self._remembered.clear()
+        self._pairs.clear()
         self.epoch += 1
         removed = await self._connection.command("DEL", self._name(key_id))
         await self._connection.command("SREM", self._index, key_id)

@@ -40,6 +40,21 @@ class KeyOffice:
         await self._keys.keep(key)
         return key, text
 
+    async def issue_pair(
+        self,
+        agent: Identity,
+        *,
+        owner: Identity | None,
+        groups: frozenset[str] = frozenset(),
+        lifetime_s: int,
+        note: str = "",
+    ) -> AgentKey:
+        """A new key to sign with; its secret is shown once. Raises AssentryError, and then nobody has a key."""
+        key = self._keys.draft_pair(agent, owner=owner, groups=groups, lifetime_s=lifetime_s, note=note)
+        await self._write(self._about(key, revoked=False))
+        await self._keys.keep(key)
+        return key
+
     async def revoke(self, key_id: str) -> AgentKey | None:
         """The key that no replica accepts any more; None when there was none.
 

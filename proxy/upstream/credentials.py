@@ -17,10 +17,10 @@ from typing import assert_never
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 from config.settings import (
+    AwsCredential,
     BasicCredential,
     BearerCredential,
     ClientCredential,
-    Credential,
     HeaderCredential,
     NoCredential,
     Upstream,
@@ -28,6 +28,7 @@ from config.settings import (
 from policy.reasons import Reason
 from proxy.errors import AssentryError, OperatorFault, Outage
 from proxy.upstream.pool import Outgoing, UpstreamPool
+from proxy.upstream.signing import signer
 
 ANSWER_LIMIT_BYTES = 64 * 1024
 """Largest answer of a token endpoint."""
@@ -49,6 +50,10 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _FRAMING = frozenset({"connection", "content-length", "expect", "host", "te", "transfer-encoding", "upgrade"})
 
 
+Written = NoCredential | BearerCredential | HeaderCredential | BasicCredential | ClientCredential
+"""The credentials that are headers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attached:
     """A credential, written out. Says nothing when printed."""
@@ -57,6 +62,8 @@ class Attached:
     """Names in lower case."""
     hidden: tuple[bytes, ...] = field(default=(), repr=False)
     """What must not come back to the agent: the secret, in each form it may be echoed in, longest first."""
+    sign: Callable[[Outgoing], Outgoing] | None = field(default=None, repr=False)
+    """Makes the credential of the message itself, each time anew; None: the headers are all of it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,7 +116,7 @@ class Credentials:
     def _own(self, upstream: Upstream) -> Attached:
         written = self._written.get(upstream.name)
         if written is None:
-            written = self._written[upstream.name] = _write(upstream.name, upstream.credential)
+            written = self._written[upstream.name] = _written(upstream)
         return written
 
     async def _token(self, upstream: Upstream, client: ClientCredential) -> Attached:
@@ -169,7 +176,17 @@ class Credentials:
         return self._endpoints[upstream.name]
 
 
-def _write(upstream: str, credential: Credential) -> Attached:
+def _written(upstream: Upstream) -> Attached:
+    keys, aws = upstream.credential, upstream.aws
+    if not isinstance(keys, AwsCredential):
+        return _write(upstream.name, keys)
+    if aws is None:
+        raise _unusable(upstream.name, "it signs for AWS, and the upstream has no section 'aws'")
+    secrets = [one.get_secret_value().encode() for one in (keys.secret_access_key, keys.session_token) if one]
+    return Attached(hidden=_hidden(secrets), sign=signer(upstream, aws, keys))
+
+
+def _write(upstream: str, credential: Written) -> Attached:
     match credential:
         case NoCredential() | ClientCredential():
             return Attached()
@@ -194,9 +211,12 @@ def _attach(upstream: str, name: str, value: bytes, *, hide: list[bytes]) -> Att
         raise _unusable(upstream, "its header name is not one that may carry a credential")
     if not _VALUE.fullmatch(value):
         raise _unusable(upstream, "it is empty, or holds a character that no header may carry")
-    forms = {form for secret in (value, *hide) for form in (secret, quote(secret, safe="").encode())}
-    hidden = sorted((form for form in forms if len(form) >= SHORTEST_HIDDEN_BYTES), key=len, reverse=True)
-    return Attached(headers=((name.encode(), value),), hidden=tuple(hidden))
+    return Attached(headers=((name.encode(), value),), hidden=_hidden([value, *hide]))
+
+
+def _hidden(secrets: list[bytes]) -> tuple[bytes, ...]:
+    forms = {form for secret in secrets for form in (secret, quote(secret, safe="").encode())}
+    return tuple(sorted((form for form in forms if len(form) >= SHORTEST_HIDDEN_BYTES), key=len, reverse=True))
 
 
 def _token_call(client: ClientCredential) -> Outgoing:

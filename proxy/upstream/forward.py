@@ -13,6 +13,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from config.settings import HeaderCredential, Upstream
+from connectors.apis.aws import headers as aws
 from policy.call import Call
 from policy.reasons import Reason
 from proxy.errors import BrokenPromise
@@ -139,6 +140,8 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 def _is_let_through(name: str, upstream: Upstream) -> bool:
     """Whether the settings let this field travel to this upstream, and may."""
+    if upstream.aws is not None and aws.travels(name) and _NAME.fullmatch(name):
+        return True
     if name not in upstream.headers:
         return False
     if name in NEVER_TRAVELS or name.startswith(_NEVER_BEGINS) or not _NAME.fullmatch(name):

@@ -73,17 +73,19 @@ class Sender:
         upstream = self._upstreams[call.upstream]
         attached = await self._credentials.resolve(upstream)
         message = outgoing(upstream, call, body, attached)
+        if attached.sign is not None:
+            message = attached.sign(message)
         response = await self._pools[call.upstream].send(message, fresh=fresh, cleared=cleared)
         return answered(response, attached)
 
     def ready(self, call: Call, body: bytes) -> Ready | None:
-        """The call as it would be sent at once; None where a credential has to be fetched first.
+        """The call as it would be sent at once; None where a credential has to be fetched or made first.
 
         Raises OperatorFault and BrokenPromise as `send` does.
         """
         upstream = self._upstreams[call.upstream]
         attached = self._credentials.at_hand(upstream)
-        if attached is None:
+        if attached is None or attached.sign is not None:
             return None
         message = outgoing(upstream, call, body, attached)
         return Ready(

@@ -1,0 +1,93 @@
+"""What a call is about where only the inside of its body tells: the keys of a deletion, the tables of a batch.
+
+A policy that names a table must not be passed by the batch form of the same write. Whatever cannot be read for certain
+is a bad body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from xml.etree import ElementTree as Xml
+
+from connectors.apis.bodies import Document, Json
+
+_S3 = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+
+
+class Unreadable(ValueError):
+    """The body does not say it, or not in one way only. Its text is for the caller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """A field of texts that is read out of a body."""
+
+    field: str
+    read: Callable[[bytes, Json], Iterator[str]]
+    """The texts, from the raw body and what it is as JSON. Raises Unreadable."""
+
+    def added(self, raw: bytes, root: Json) -> Document:
+        """The body as a tree with the field in it. Raises Unreadable."""
+        told: list[Json] = [*sorted(set(self.read(raw, root)))]
+        below = root if isinstance(root, dict) else {}
+        if self.field in below:
+            raise Unreadable(f'The body has a key "{self.field}", which is none of this operation.')
+        return Document(root={**below, self.field: told})
+
+
+def _deleted_keys(raw: bytes, _root: Json) -> Iterator[str]:
+    # A document type could define entities, and a second reader might not expand them.
+    if b"<!" in raw:
+        raise Unreadable("The XML body holds a declaration or a comment. Send it without.")
+    try:
+        root = Xml.fromstring(raw)  # noqa: S314 - without a document type there is nothing to expand
+    except Xml.ParseError as exc:
+        raise Unreadable(f"The body is not XML at line {exc.position[0]}.") from exc
+    if root.tag.removeprefix(_S3) != "Delete":
+        raise Unreadable("The body is not a list of objects to delete.")
+    for entry in root:
+        name = entry.tag.removeprefix(_S3)
+        if name == "Object":
+            yield _key(entry)
+        elif name != "Quiet":
+            raise Unreadable("The list of objects to delete holds something else than objects.")
+
+
+def _key(entry: Xml.Element) -> str:
+    keys = [one.text or "" for one in entry if one.tag.removeprefix(_S3) == "Key"]
+    if len(keys) != 1:
+        raise Unreadable("An object to delete has not exactly one key.")
+    return keys[0]
+
+
+def _tables_of_batch(_raw: bytes, root: Json) -> Iterator[str]:
+    listed = root.get("RequestItems") if isinstance(root, dict) else None
+    if not isinstance(listed, dict):
+        raise Unreadable("The batch has no RequestItems.")
+    yield from listed
+
+
+def _tables_of_transaction(_raw: bytes, root: Json) -> Iterator[str]:
+    listed = root.get("TransactItems") if isinstance(root, dict) else None
+    if not isinstance(listed, list):
+        raise Unreadable("The transaction has no TransactItems.")
+    for item in listed:
+        acts = list(item.values()) if isinstance(item, dict) else []
+        if not acts:
+            raise Unreadable("An item of the transaction does nothing.")
+        for act in acts:
+            table = act.get("TableName") if isinstance(act, dict) else None
+            if not isinstance(table, str):
+                raise Unreadable("An item of the transaction names no table.")
+            yield table
+
+
+INSIDE: Mapping[str, Inside] = {
+    "s3:DeleteObjects": Inside(field="Keys", read=_deleted_keys),
+    "dynamodb:BatchGetItem": Inside(field="TableNames", read=_tables_of_batch),
+    "dynamodb:BatchWriteItem": Inside(field="TableNames", read=_tables_of_batch),
+    "dynamodb:TransactGetItems": Inside(field="TableNames", read=_tables_of_transaction),
+    "dynamodb:TransactWriteItems": Inside(field="TableNames", read=_tables_of_transaction),
+}
+"""By service and operation."""
