@@ -2,12 +2,12 @@
 
 A channel has already turned the raw click into a `Click` by a verified person. Who may act is decided by
 `policy.electorate`, what a ballot does by `policy.hold`, whether the approvals suffice by judging the call again with
-them as evidence. Sending is left to `proxy.holds.release`, which the kept move wakes.
+them as evidence. Sending is left to `proxy.holds.release`: where the agent waits here it takes the last approval and
+begins at once, elsewhere the kept move wakes it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -24,8 +24,10 @@ from policy.principal import Person
 from policy.reasons import Reason
 from policy.verdict import Allow, Approvals, Ask, Deny, Refused
 from proxy.audit import record
-from proxy.audit.ledger import Durability, Ledger
+from proxy.audit.ledger import Ledger
+from proxy.audit.record import Record
 from proxy.errors import Outage
+from proxy.holds.release import Assent, Release
 from proxy.holds.store import HoldStore, Seen
 from proxy.identity.people import People
 from proxy.law import Law
@@ -60,6 +62,7 @@ class Desk:
 
     law: Law
     store: HoldStore
+    release: Release
     people: People
     ledger: Ledger
     meters: Meters
@@ -79,16 +82,14 @@ class Desk:
                 return _no_such_hold(click.call)
             held, now = seen.hold, seen.now
             after = (
-                self._not_theirs(held, click, now)
-                or self._not_shown(seen, click)
-                or await self._counted(held, click, now)
+                self._not_theirs(held, click, now) or self._not_shown(seen, click) or await self._counted(seen, click)
             )
             if isinstance(after, Refused):
                 self.meters.clicked(click.act, after.reason)
                 return after
-            kept = await self.store.keep(held, after, not_after=held.decide_by, durable=True)
+            kept = await self._kept(held, after, click)
             if kept is not None:
-                await self._tell(kept, click, now)
+                self._measured(kept, click, now)
                 return Seen(hold=kept, body=None if kept.state in moves.FINAL else seen.body, now=now)
         return Refused(reason=Reason.CONFLICT, detail="Others keep changing this call. Open it again and decide anew.")
 
@@ -97,6 +98,9 @@ class Desk:
         seen = await self.store.look(call)
         if seen is None or self._unseen(seen.hold, person, seen.now):
             return _no_such_hold(call)
+        if seen.hold.state in moves.OPEN:
+            # Who looks may decide next. The law's answer is then remembered, and nobody waits for it a second time.
+            electorate.may_act(self.law.current.engine, person, Act.APPROVE, seen.hold, now=seen.now)
         return await self.brief_of(seen, whole=whole)
 
     async def brief_of(self, seen: Seen, *, whole: bool = False) -> Brief:
@@ -153,10 +157,11 @@ class Desk:
             self.law.current.engine, click.person, click.act, held, now=now, reason=click.reason, channel=click.channel
         )
 
-    async def _counted(self, held: Hold, click: Click, now: float) -> Hold | Refused:
+    async def _counted(self, seen: Seen, click: Click) -> Assent | Hold | Refused:
+        held, now = seen.hold, seen.now
         match click.act:
             case Act.APPROVE:
-                return await self._approved(held, _ballot(click, Vote.APPROVE, now), click.person, now)
+                return await self._approved(seen, _ballot(click, Vote.APPROVE, now), click.person)
             case Act.REJECT:
                 return moves.count(held, _ballot(click, Vote.REJECT, now), now)
             case Act.WITHDRAW:
@@ -166,31 +171,44 @@ class Desk:
             case _:
                 assert_never(click.act)
 
-    async def _approved(self, held: Hold, ballot: Ballot, person: Person, now: float) -> Hold | Refused:
+    async def _approved(self, seen: Seen, ballot: Ballot, person: Person) -> Assent | Hold | Refused:
+        held, now = seen.hold, seen.now
         counted = moves.count(held, ballot, now)
         if isinstance(counted, Refused):
             return counted
         # Who clicks was let in a moment ago; the others are asked for as they are today.
+        barred = await self.release.ask_ahead(held)
         others = {vote.person for vote in counted.approvals} - {person.identity}
         people = {**await self.people.read(others), person.identity: person}
         law = self.law.current
         approvals = electorate.evidence(law.engine, counted, people, now=now)
         match await self.law.judge(held.call, approvals, by=law, spend=False):
             case Allow():
-                return moves.approve(held, ballot, now)
+                approved = moves.approve(held, ballot, now)
+                if isinstance(approved, Refused):
+                    return approved
+                return Assent(seen=seen, approved=approved, approvals=approvals, by=law, barred=barred)
             case Ask() as ask:
                 return replace(counted, gates=ask.gates, policies=ask.policies)
             case Deny() as deny:
                 return moves.deny(held, deny.reason, "; ".join(deny.explanations), now)
 
-    async def _tell(self, kept: Hold, click: Click, now: float) -> None:
-        # Keeping the move has already woken the waiting replicas; channels amend their cards from the same wake-up.
-        records = [record.clicked(kept, click)]
+    async def _kept(self, held: Hold, after: Assent | Hold, click: Click) -> Hold | None:
+        """The move, kept and on the record; None when somebody else moved the hold first."""
+        if isinstance(after, Assent):
+            if await self.release.at_once(after, told=_records(after.approved, click)):
+                return after.approved
+            after = after.approved
+        kept = await self.store.keep(held, after, not_after=held.decide_by, durable=True)
+        if kept is not None:
+            # Keeping the move has already woken the waiting replicas; channels amend their cards from the same wake-up.
+            # In one go: what follows from the decision is not written down before it.
+            await self.ledger.sync(*_records(kept, click))
+        return kept
+
+    def _measured(self, kept: Hold, click: Click, now: float) -> None:
         if kept.state not in moves.OPEN:
-            records.append(record.moved(kept))
             self.meters.settled(kept, now=now)
-        # In one go: what follows from the decision is not written down before it.
-        await asyncio.gather(*(self.ledger.record(one, Durability.SYNCED) for one in records))
         self.meters.clicked(click.act, None)
 
 
@@ -199,6 +217,11 @@ _SEVERITIES = {Tier.HIGH: 0, Tier.MEDIUM: 1, Tier.LOW: 2}
 
 def _urgency(held: Hold) -> tuple[int, float]:
     return _SEVERITIES[held.obligations.severity or held.call.operation.tier], held.decide_by
+
+
+def _records(kept: Hold, click: Click) -> tuple[Record, ...]:
+    clicked = record.clicked(kept, click)
+    return (clicked,) if kept.state in moves.OPEN else (clicked, record.moved(kept))
 
 
 def _ballot(click: Click, vote: Vote, now: float) -> Ballot:

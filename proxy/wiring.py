@@ -41,6 +41,7 @@ from proxy.gate import Gate
 from proxy.holds.connection import StoreConnection, connect
 from proxy.holds.counters import Counters
 from proxy.holds.embedded import EmbeddedValkey
+from proxy.holds.endings import Endings
 from proxy.holds.expiry import Expiry
 from proxy.holds.opening import Opening
 from proxy.holds.release import Release
@@ -214,15 +215,18 @@ class _Assembly:
         self.sender = Sender(upstreams, credentials=credentials)
         self._closing.push_async_callback(self.sender.close)
         self._closing.push_async_callback(credentials.close)
+        endings = Endings(store=self.store, ledger=self.ledger, meters=self.meters, tasks=self.tasks)
         self.release = Release(
             replica=f"{_worker()}-{secrets.token_hex(4)}",
             store=self.store,
+            wakeups=self.wakeups,
             law=self.law,
             people=self.people,
             denials=self.denials,
             keys=self.agent_keys,
             ledger=self.ledger,
             sender=self.sender,
+            endings=endings,
             meters=self.meters,
             tasks=self.tasks,
             exchange_limit_s=max((upstream.total_timeout_s for upstream in upstreams.values()), default=0),
@@ -231,6 +235,7 @@ class _Assembly:
         self.desk = Desk(
             law=self.law,
             store=self.store,
+            release=self.release,
             people=self.people,
             ledger=self.ledger,
             meters=self.meters,

@@ -142,14 +142,23 @@ class Ledger:
 
         Raises Outage(LEDGER_UNAVAILABLE): then nothing may be done that needed it.
         """
-        json, at = self.encode(record), self._now()
         if durability is Durability.QUEUED:
-            self.post(json, at=at, settled=None)
+            self.post(self.encode(record), at=self._now(), settled=None)
             return
+        await self._posted(record, durability)
+
+    async def sync(self, *records: Record) -> None:
+        """Returns once all of them are on the disk, in this order, by one write and one sync where there is room.
+
+        Raises Outage(LEDGER_UNAVAILABLE) when one of them is not: then nothing may be done that needed any.
+        """
+        await asyncio.gather(*[self._posted(record, Durability.SYNCED) for record in records])
+
+    def _posted(self, record: Record, durability: Durability) -> asyncio.Future[None]:
         stands: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         settle = self._sync_later if durability is Durability.SYNCED else _settle
-        self.post(json, at=at, settled=partial(settle, stands))
-        await stands
+        self.post(self.encode(record), at=self._now(), settled=partial(settle, stands))
+        return stands
 
     async def run(self) -> None:
         """Writes, syncs, checkpoints and ships until `close`.

@@ -1,8 +1,13 @@
 """Sends an approved call: judged again, compared, leased, recorded, sent once, concluded.
 
-Reliability rests on the order of `release`. Before the lease, giving up costs nothing. From the lease on, exactly one
-replica goes on; if it dies, the lease runs out and the hold is `unknown`, never sent again. The task that sends is not
-the connection's: the conclusion is written even if the agent has left.
+Reliability rests on one order: `_ready` or `_ready_already` (all that may say no), then `_begin` (the lease is kept,
+then the intent is on the disk, then the first byte goes). Before the lease, giving up costs nothing. From the lease on,
+exactly one replica goes on; if it dies, the lease runs out and the hold is `unknown`, never sent again. The task that
+sends is not the connection's: the conclusion is written even if the agent has left.
+
+Two ways lead there. `release` sends what was approved some time ago, perhaps elsewhere, perhaps under other policies.
+`at_once` sends what is just being approved here while its agent waits here: approval and lease are then one write,
+after everything that a release looks at was looked at.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, assert_never
@@ -22,15 +27,18 @@ from policy import electorate
 from policy import hold as moves
 from policy.call import CallId
 from policy.fingerprint import fingerprint
-from policy.hold import Conclusion, Hold, Lease, State
+from policy.hold import Hold, Lease, State
 from policy.reasons import Reason
 from policy.verdict import Allow, Approvals, Ask, Deny, Refused, Verdict
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
+from proxy.audit.record import Record
 from proxy.doors.arrival import Relay
-from proxy.errors import AssentryError, BrokenPromise
+from proxy.errors import AssentryError, BrokenPromise, CallerFault
+from proxy.holds.endings import End, Endings
 from proxy.holds.pipe import Pipe
 from proxy.holds.store import HoldStore, KeptResponse, Seen
+from proxy.holds.wakeups import Wakeups
 from proxy.identity.agent_keys import AgentKeys
 from proxy.identity.denials import Denials
 from proxy.identity.people import People
@@ -47,17 +55,37 @@ _LEASE_MARGIN_S = 30
 """Beyond the upstream's own limit: time to write the conclusion."""
 
 
-class _End(NamedTuple):
-    state: State
-    reason: Reason
-    detail: str
-    status: int | None = None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assent:
+    """An approval that suffices, not yet kept, and what the law's Allow for it rests on."""
+
+    seen: Seen
+    approved: Hold
+    approvals: Approvals
+    by: InForce
+    barred: asyncio.Future[Deny | None] | None
+    """What `ask_ahead` gave."""
 
 
 class _Ready(NamedTuple):
-    leased: Hold
+    """A call that may be sent once `moves`, the last of which is its lease, are kept."""
+
+    before: Hold
+    moves: tuple[Hold, ...]
+    not_after: float | None
     body: bytes
     approvals: Approvals
+
+    @property
+    def leased(self) -> Hold:
+        return self.moves[-1]
+
+
+class _Clearance(NamedTuple):
+    kept: asyncio.Future[Hold | None]
+    """The lease; None where somebody else was first."""
+    recorded: asyncio.Future[None]
+    """The intent, after the lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +94,14 @@ class Release:
 
     replica: str
     store: HoldStore
+    wakeups: Wakeups
     law: Law
     people: People
     denials: Denials
     keys: AgentKeys
     ledger: Ledger
     sender: Sender
+    endings: Endings
     meters: Meters
     tasks: Tasks
     exchange_limit_s: float
@@ -79,33 +109,89 @@ class Release:
     _lines: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     """By upstream."""
     _turns: WeakValueDictionary[CallId, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    _untaken: dict[CallId, asyncio.Future[Relay | Hold]] = field(default_factory=dict)
+    """What `at_once` began, until the agent's connection takes it."""
 
     async def release(self, held: Hold, *, detached: bool = False) -> Relay | Hold:
         """The upstream's response as it streams in; or the hold as it stands, when it was not ours to send."""
-        # Whoever waits for this call wakes at the same moment. One after the other, lest each count it against limits.
-        turn = self._turns.setdefault(held.call.id, asyncio.Lock())
+        with ExitStack() as place:
+            # Whoever waits for this call wakes at the same moment. One after the other, lest each count it against
+            # limits.
+            async with self._turn(held.call.id):
+                sent = self._untaken.pop(held.call.id, None)
+                if sent is None:
+                    await self._in_line(held.call.upstream, place)
+                    ready = await self._ready(held)
+                    if isinstance(ready, Hold):
+                        return ready
+                    clearance, sent = self._begin(ready, place.pop_all(), detached=detached)
+                    await asyncio.wait({clearance.kept})
+        return await asyncio.shield(sent)
+
+    async def ask_ahead(self, held: Hold) -> asyncio.Future[Deny | None] | None:
+        """What a release asks the store about who calls, under way; None where no agent waits here for this call."""
+        if not self.wakeups.listeners(held.call.id):
+            return None
+        barred = self.tasks.spawn(self._barred(held), name=f"ask about {held.call.id}")
+        await asyncio.sleep(0)  # Off it goes. While the store answers, the law is asked.
+        return barred
+
+    async def at_once(self, assent: Assent, *, told: Sequence[Record]) -> bool:
+        """Whether the call was approved and leased in one write, with `told` on the ledger, and is on its way.
+
+        False: nothing was done, for want of an agent that waits here, of a place, or of certainty that a release would
+        find the same as whoever assented; or somebody else moved the hold first. Raises Outage when the store or the
+        ledger does not answer, and then nothing is sent.
+        """
+        call, upstream = assent.approved.call.id, assent.approved.call.upstream
+        turn = self._turn(call)
+        if assent.barred is None or turn.locked() or self._line(upstream).locked():
+            return False
         with ExitStack() as place:
             async with turn:
-                await self._in_line(held.call.upstream, place)
-                ready = await self._ready(held)
-            if isinstance(ready, Hold):
-                return ready
-            sending = self._send(ready, place.pop_all(), detached=detached)
-        return await asyncio.shield(self.tasks.spawn(sending, name=f"send {held.call.id}"))
+                await self._in_line(upstream, place)
+                ready = self._ready_already(assent)
+                if await asyncio.shield(assent.barred) or ready is None or assent.by is not self.law.current:
+                    return False
+                clearance, sent = self._begin(ready, place.pop_all(), told=told)
+                if await asyncio.shield(clearance.kept) is None:
+                    return False
+                self._leave_for_the_agent(call, sent)
+        await asyncio.shield(clearance.recorded)
+        return True
 
     def under_way(self, call: CallId) -> bool:
         """Whether this replica is about to send the call, or waits in line to do so."""
         turn = self._turns.get(call)
         return turn is not None and turn.locked()
 
+    def _turn(self, call: CallId) -> asyncio.Lock:
+        return self._turns.setdefault(call, asyncio.Lock())
+
+    def _line(self, upstream: str) -> asyncio.Semaphore:
+        return self._lines.setdefault(upstream, asyncio.Semaphore(self.sender.places(upstream)))
+
     async def _in_line(self, upstream: str, place: ExitStack) -> None:
         """Returns with a place among those that are sent to this upstream at once; `place` gives it back.
 
         Many approvals at once wait here, where nothing is promised yet, and not behind a lease, for a connection.
         """
-        line = self._lines.setdefault(upstream, asyncio.Semaphore(self.sender.places(upstream)))
+        line = self._line(upstream)
         await line.acquire()
         place.callback(line.release)
+
+    def _leave_for_the_agent(self, call: CallId, sent: asyncio.Future[Relay | Hold]) -> None:
+        """The connection that waits here has been woken and takes it; where it is gone, the response is only kept."""
+
+        def left(_: asyncio.Future[Relay | Hold]) -> None:
+            if self._untaken.get(call) is not sent:
+                return
+            del self._untaken[call]
+            if not sent.cancelled() and sent.exception() is None and isinstance(relay := sent.result(), Relay):
+                self.tasks.spawn(relay.body.aclose(), name=f"leave {call}")
+
+        self._untaken[call] = sent
+        sent.add_done_callback(left)
 
     async def _ready(self, held: Hold) -> _Ready | Hold:
         # None of these depends on another, and each is a way to the store and back.
@@ -122,8 +208,27 @@ class Release:
         ruling = barred or await self._judge_again(held, body, approvals, by=law)
         if not isinstance(ruling, Allow):
             return await self._second_thoughts(held, ruling, now)
-        leased = await self._lease(held, now)
-        return await self._latest(held) if leased is None else _Ready(leased, body, approvals)
+        leased = self._leased(held, now)
+        if leased is None:
+            return await self._latest(held)
+        return _Ready(held, (leased,), held.execute_by, body, approvals)
+
+    def _ready_already(self, assent: Assent) -> _Ready | None:
+        """The same of a call that was judged a moment ago, with whoever assents as who they are now.
+
+        None where a release, which knows nothing of that, might find something else; then it has to look for itself.
+        """
+        held, body, now = assent.approved, assent.seen.body or b"", assent.seen.now
+        same = (
+            _is_what_was_approved(held, body)
+            and name_again(held.call, body, law=assent.by) == held.call
+            # Counting is a release's: what is counted is sent.
+            and not assent.by.engine.reads_recent(held.call.operation.name)
+        )
+        leased = self._leased(held, now)
+        if not same or leased is None or held.execute_by is None:
+            return None
+        return _Ready(assent.seen.hold, (held, leased), min(held.decide_by, held.execute_by), body, assent.approvals)
 
     async def _barred(self, held: Hold) -> Deny | None:
         if await self.denials.shut_out_now(held.call.principal):
@@ -160,12 +265,10 @@ class Release:
         self.meters.settled(kept, now=now)
         return kept
 
-    async def _lease(self, held: Hold, now: float) -> Hold | None:
+    def _leased(self, held: Hold, now: float) -> Hold | None:
         until = now + self.exchange_limit_s + _LEASE_MARGIN_S
         leased = moves.lease(held, Lease(replica=self.replica, fence=fence(now), until=until), now)
-        if isinstance(leased, Refused):
-            return None
-        return await self.store.keep(held, leased, not_after=held.execute_by, durable=True)
+        return None if isinstance(leased, Refused) else leased
 
     async def _latest(self, held: Hold) -> Hold:
         return (await self._look(held, body=False)).hold
@@ -176,32 +279,64 @@ class Release:
             raise BrokenPromise(Reason.NO_SUCH_HOLD, "The hold of this call is gone from the store.")
         return seen
 
-    async def _send(self, ready: _Ready, place: ExitStack, *, detached: bool) -> Relay | Hold:
+    def _begin(
+        self, ready: _Ready, place: ExitStack, *, told: Sequence[Record] = (), detached: bool = False
+    ) -> tuple[_Clearance, asyncio.Future[Relay | Hold]]:
+        """What has to be there first, and the sending, all under way. `told` goes on the ledger with the intent.
+
+        INVARIANT: the lease is kept, then the intent is on the disk, then the first byte goes. Meanwhile a connection
+        may be dialled, no more.
+        """
+        name, keep = ready.leased.call.id, self.store.keep
+        keeping = keep(ready.before, *ready.moves, not_after=ready.not_after, durable=True)
+        kept = self.tasks.spawn(keeping, name=f"lease {name}")
+        intent = record.released(ready.leased, ready.approvals, detached=detached)
+        recorded = self.tasks.spawn(self._recorded(kept, (*told, intent)), name=f"intent {name}")
+        clearance = _Clearance(kept, recorded)
+        sending = self._send(ready, clearance, place, detached=detached)
+        return clearance, self.tasks.spawn(sending, name=f"send {name}")
+
+    async def _recorded(self, kept: asyncio.Future[Hold | None], records: Sequence[Record]) -> None:
+        if await asyncio.shield(kept) is None:
+            raise CallerFault(Reason.CONFLICT, "Somebody else moved the call first; nothing was sent from here.")
+        await self.ledger.sync(*records)
+
+    async def _send(self, ready: _Ready, clearance: _Clearance, place: ExitStack, *, detached: bool) -> Relay | Hold:
         started, leased = time.monotonic(), ready.leased
         with place:
-            # INVARIANT: the intent is on the disk before the first byte; a connection may be dialled meanwhile.
-            released = record.released(leased, ready.approvals, detached=detached)
-            intent = self.tasks.spawn(self.ledger.record(released, Durability.SYNCED), name=f"intent {leased.call.id}")
-            await asyncio.sleep(0)  # The intent takes longest, so it goes first.
             try:
-                answered = await self.sender.send(leased.call, ready.body, fresh=True, cleared=intent)
+                cleared = asyncio.shield(clearance.recorded)
+                answered = await self.sender.send(leased.call, ready.body, fresh=True, cleared=cleared)
             except BrokeOff as fault:
-                return await self._conclude(leased, _End(State.UNKNOWN, fault.reason, fault.detail), started)
+                return await self.endings.conclude(leased, End(State.UNKNOWN, fault.reason, fault.detail), started)
             except AssentryError as fault:
-                return await self._conclude(leased, _End(State.FAILED, fault.reason, fault.detail), started)
+                return await self._not_sent(leased, clearance, fault, started)
             pipe = Pipe(attended=not detached)
             streaming = self._stream(leased, answered, pipe, started, place.pop_all())
             self.tasks.spawn(streaming, name=f"stream {leased.call.id}")
         whole = Ended(self._delivering(leased, pipe), unread=pipe.leave)
         return Relay(status=answered.status, headers=answered.headers, body=whole, call=leased.call.id)
 
+    async def _not_sent(self, leased: Hold, clearance: _Clearance, fault: AssentryError, started: float) -> Hold:
+        # An upstream may turn out to be missing before the lease is there, and what ends a call follows its intent.
+        end = End(State.FAILED, fault.reason, fault.detail)
+        try:
+            kept = await asyncio.shield(clearance.kept)
+        except AssentryError:
+            self.endings.renounce(leased, end)
+            raise
+        if kept is None:
+            return await self._latest(leased)
+        await asyncio.wait({clearance.recorded})
+        return await self.endings.conclude(leased, end, started)
+
     async def _stream(self, leased: Hold, answered: Answered, pipe: Pipe, started: float, place: ExitStack) -> None:
         with place:
             fault, kept = await self._poured(answered, pipe)
         if fault is None and len(kept) <= self.keep_response_bytes:
             await self._keep_response(leased, answered, kept)
-        end = _End(State.EXECUTED, Reason.EXECUTED, fault.detail if fault else "", answered.status)
-        await self._conclude(leased, end, started)
+        end = End(State.EXECUTED, Reason.EXECUTED, fault.detail if fault else "", answered.status)
+        await self.endings.conclude(leased, end, started)
         await pipe.end(fault)
 
     async def _poured(self, answered: Answered, pipe: Pipe) -> tuple[BrokeOff | None, bytes]:
@@ -225,41 +360,6 @@ class Release:
             await self.store.keep_response(leased.call.id, answer)
         except AssentryError as fault:
             _log.error("response of %s not kept: %s", leased.call.id, fault)
-
-    async def _conclude(self, leased: Hold, end: _End, started: float) -> Hold:
-        took_ms = (time.monotonic() - started) * 1000
-        self.meters.concluded(leased.call, end.reason, took_ms)
-        done = record.concluded(
-            leased.call.id, end.reason, state=end.state, upstream_status=end.status, latency_ms=took_ms
-        )
-        try:
-            await self.ledger.record(done, Durability.SYNCED)
-        except AssentryError as fault:
-            _log.error("conclusion of %s not on the ledger: %s", leased.call.id, fault)
-        try:
-            return await self._keep_end(leased, end)
-        except AssentryError:
-            self.tasks.spawn(self._keep_end_later(leased, end), name=f"conclude {leased.call.id}")
-            return leased
-
-    async def _keep_end(self, leased: Hold, end: _End) -> Hold:
-        at = await self.store.now()
-        conclusion = Conclusion(reason=end.reason, detail=end.detail, upstream_status=end.status, at=at)
-        after = moves.conclude(leased, end.state, conclusion, fence=leased.lease.fence if leased.lease else None)
-        kept = None if isinstance(after, Refused) else await self.store.keep(leased, after, durable=True)
-        return kept or await self._latest(leased)
-
-    async def _keep_end_later(self, leased: Hold, end: _End) -> None:
-        # An outage of the store just after the upstream answered: what we know is worth some patience. When it runs
-        # out, so has the lease, and the hold becomes `unknown`.
-        for delay_s in (0.2, 0.5, 1, 2, 5, 10, 10):
-            await asyncio.sleep(delay_s)
-            try:
-                await self._keep_end(leased, end)
-            except AssentryError as fault:
-                _log.warning("conclusion of %s not kept yet: %s", leased.call.id, fault)
-            else:
-                return
 
     async def _delivering(self, leased: Hold, pipe: Pipe) -> AsyncGenerator[bytes, None]:
         try:

@@ -14,6 +14,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from config.settings import Holds
 from policy.call import CallId
@@ -86,7 +87,7 @@ class HoldStore:
         retention: Retention = DEFAULT,
         moved: Callable[[Hold], None] = lambda _: None,
     ) -> None:
-        """`moved` hears of every move that this process makes, as soon as it stands."""
+        """`moved` hears of every move that this process makes, as soon as it stands; see `keep` for several at once."""
         self._connection = connection
         self._documents = Documents(sealer)
         self._indexes = Indexes(connection)
@@ -150,15 +151,21 @@ class HoldStore:
         return self._documents.read_body(call, sealed) if isinstance(sealed, bytes) else None
 
     async def keep(
-        self, before: Hold, after: Hold, *, not_after: float | None = None, durable: bool = False
+        self,
+        before: Hold,
+        *moves: Hold,
+        not_after: float | None = None,
+        durable: bool = False,
     ) -> Hold | None:
-        """`after`, kept; None when somebody else moved the hold first, or the store's time has reached `not_after`.
+        """The last of `moves`, kept; None when somebody else moved the hold first, or it is `not_after` already.
 
-        `durable`: the replicas that the settings ask for have it too; raises Outage when too few do, and the move may
-        then stand or not: read again.
+        Several moves are one write: nobody ever finds the hold between them, and all of them stand or none. `moved`
+        hears of the first. `durable`: the replicas that the settings ask for have it too; raises Outage when too few
+        do, and the moves may then stand or not: read again.
         """
-        if after.call.id != before.call.id or after.revision != before.revision + 1:
+        if not moves or not all(_follows(one, other) for one, other in pairwise((before, *moves))):
             raise BrokenPromise(Reason.INTERNAL, f"Not a move of the hold {before.call.id!r}: wrong call or revision.")
+        after = moves[-1]
         call = after.call.id
         args = (
             before.revision,
@@ -176,7 +183,7 @@ class HoldStore:
             if await self._connection.script(_KEEP, keys=keys, args=args, durable=durable) != 1:
                 return None
         self._following.moved(after)
-        self._moved(after)
+        self._moved(moves[0])  # What the later ones lead to is in the hands of whoever made them.
         return after
 
     async def discard(self, hold: Hold) -> None:
@@ -366,6 +373,10 @@ class HoldStore:
             await self._indexes.forget(call)
         elif hold is not None:
             await self._connection.together(self._indexes.put(hold))
+
+
+def _follows(before: Hold, after: Hold) -> bool:
+    return after.call.id == before.call.id and after.revision == before.revision + 1
 
 
 def _is_id(call: CallId) -> bool:
