@@ -145,8 +145,14 @@ class Gate:
             return _refusal(call, held.reason, held.detail, policies=ask.policies)
         if arrival.patience.respond_async or self.always_async:
             return self._pending(held)
-        deadline = self.waiting.deadline(arrival.patience)
-        return Held(id=arrival.id, hold=held.call.id, upstream=arrival.upstream, peer=arrival.peer, deadline=deadline)
+        return Held(
+            id=arrival.id,
+            hold=held.call.id,
+            upstream=arrival.upstream,
+            peer=arrival.peer,
+            deadline=self.waiting.deadline(arrival.patience, upstream=arrival.upstream),
+            patience=arrival.patience,
+        )
 
     async def settle(self, held: Held, client: Client) -> Answer:
         """The answer to a call that was held: sent once people assented, refused, or not decided in time.

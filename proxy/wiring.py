@@ -254,7 +254,7 @@ class _Assembly:
         """The gate and its three doors."""
         holds = self.settings.holds
         key = veiling_key(self.ledger_directory)
-        self.waiting = Waiting(store=self.store, wakeups=self.wakeups, ledger=self.ledger, settings=holds)
+        self.waiting = Waiting(store=self.store, wakeups=self.wakeups, ledger=self.ledger, settings=self.settings)
         self.gate = Gate(
             admission=self.admission,
             law=self.law,

@@ -31,6 +31,7 @@ from proxy.doors.body import ClientLeft, read_body
 from proxy.doors.connection import AtOnce, Connection, Server, Visit
 from proxy.doors.entrance import Entrance, TurnedAway, arrival, bearer
 from proxy.doors.hygiene import Head
+from proxy.doors.interim import Interims
 from proxy.doors.metadata import WELL_KNOWN, metadata_url, resource_metadata
 from proxy.doors.patience import read_patience
 from proxy.doors.room import Room
@@ -81,6 +82,7 @@ class AgentsDoor:
         self._at_once = at_once
         self._entrance = Entrance(settings, routes=routes)
         self._room = Room(limit_bytes=settings.limits.bodies_bytes)
+        self._interims = Interims(every_s=settings.holds.interim_every_s)
         self._new_call_id = new_call_id
         self._now = now
         self._server: Server | None = None
@@ -158,7 +160,8 @@ class AgentsDoor:
             answer = await self._answer(visit, answering)
             if isinstance(answer, Held):
                 visit, answering = _waiting(visit), self._gate.settle(answer, visit.connection)
-                answer = await self._answer(visit, answering)
+                with self._interims.during(visit.connection, answer.patience):
+                    answer = await self._answer(visit, answering)
             return await self._write(answer, visit)
         except (ClientLeft, ConnectionError):
             log.debug("client of %s left before its answer", visit.id)
@@ -210,12 +213,14 @@ class AgentsDoor:
         return replies.document(resource_metadata(self._settings, base=self._base, path=path))
 
     async def _carry(self, visit: Visit, head: Head) -> Answer | Held:
-        asked, now = self._entrance.asked(head), self._now
+        asked, began = self._entrance.asked(head), self._now()
         with self._room.place(head.length) as place:
             if head.expects_continue and visit.connection.transport and not visit.payload.is_eof():
                 visit.connection.transport.write(replies.CONTINUE)
             body = await read_body(visit.payload, limits=self._settings.limits, place=place)
-            return await self._gate.carry(arrival(asked, body, call_id=visit.id, peer=visit.peer, received_at=now()))
+            now, call_id, peer = self._now(), visit.id, visit.peer
+            came = arrival(asked, body, call_id=call_id, peer=peer, received_at=now, sending_s=now - began)
+            return await self._gate.carry(came)
 
     async def _write(self, answer: Answer | replies.Whole, visit: Visit) -> Written:
         head = visit.head

@@ -7,18 +7,18 @@ as it comes, reads the same one. Who calls and whether the call may go on is the
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from config.settings import Settings
+from config.settings import Settings, Upstream
 from policy.call import CallId, Target
 from policy.reasons import Reason
 from policy.verdict import Refused
 from proxy.doors.addresses import host_name, is_own_host, own_hosts, peer_address
-from proxy.doors.arrival import Arrival, BearerText
+from proxy.doors.arrival import Arrival, BearerText, Patience
 from proxy.doors.bearer import read_bearer
 from proxy.doors.hygiene import Head
 from proxy.doors.metadata import WELL_KNOWN
-from proxy.doors.patience import read_patience
+from proxy.doors.patience import is_sent_again, less, read_patience
 from proxy.doors.words import read_words
 from proxy.errors import CallerFault
 from proxy.upstream.forward import travelling
@@ -92,8 +92,10 @@ class Entrance:
         return head.method in ("GET", "HEAD") and host_name(head.host) not in self._upstream_hosts
 
 
-def arrival(asked: Asked, body: bytes, *, call_id: CallId, peer: str, received_at: float) -> Arrival:
-    """The call as the gate takes it."""
+def arrival(
+    asked: Asked, body: bytes, *, call_id: CallId, peer: str, received_at: float, sending_s: float = 0
+) -> Arrival:
+    """The call as the gate takes it. `sending_s`: how long its body took to come."""
     head, upstream = asked.head, asked.route.upstream
     return Arrival(
         id=call_id,
@@ -104,10 +106,19 @@ def arrival(asked: Asked, body: bytes, *, call_id: CallId, peer: str, received_a
         bearer=asked.bearer,
         words=read_words(head.fields),
         idempotency_key=asked.idempotency_key,
-        patience=read_patience(head.fields, now=received_at),
+        sent_again=is_sent_again(head.fields),
+        patience=less(_patience(head, upstream, now=received_at), spent_s=sending_s),
         peer=peer,
         received_at=received_at,
     )
+
+
+def _patience(head: Head, upstream: Upstream, *, now: float) -> Patience:
+    patience = read_patience(head.fields, now=now)
+    # RFC 9110 section 15.2: never to a client of HTTP/1.0. One that prefers not to wait is answered at once.
+    if patience.interim and (head.minor != 1 or not upstream.interim or patience.respond_async):
+        return replace(patience, interim=None)
+    return patience
 
 
 def bearer(head: Head) -> BearerText | None:

@@ -1,7 +1,7 @@
-"""How long a client waits, by what it announces, else by what its kind is known to bear.
+"""How long a client waits, by what it announces, else by what its kind is known to bear (`proxy.doors.clients`).
 
-The figures by User-Agent are read timeouts measured with the real clients: openai 3.52, anthropic 2.11, stripe 16.1,
-PyGithub 2.10, kubernetes 37, kubectl 1.32, boto3 1.44, mcp 2.3, aiohttp 3.14, httpx.
+Two times are told apart. Silence can be broken by interim responses, to clients that take them; what a client waits for
+an answer, whatever it hears, cannot. How long it is kept waiting in the end is `proxy.holds.waiting`'s to say.
 """
 
 from __future__ import annotations
@@ -9,55 +9,85 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from proxy.doors.arrival import Patience
+from proxy.doors.clients import Kind, kind_of
 
-# Clients that set no read timeout wait longer than any budget of ours.
-_FOR_HOURS_S = 3600.0
-_BEARS_S: tuple[tuple[str, float], ...] = (
-    ("OpenAI/", 600),
-    ("Anthropic/", 600),
-    ("Stripe/", 80),
-    ("PyGithub/", 15),
-    ("OpenAPI-Generator/", _FOR_HOURS_S),
-    ("kubectl/", _FOR_HOURS_S),
-    ("Boto3/", 60),
-    ("Botocore/", 60),
-    ("mcp/", 300),
-    ("aiohttp/", 300),
-    ("python-httpx/", 5),
-)
-_BEARS = tuple((mark, Patience(wait_s=bears_s)) for mark, bears_s in _BEARS_S)
 _UNKNOWN = Patience()
 _ANNOUNCING = frozenset({"prefer", "x-stainless-read-timeout", "x-stainless-timeout", "amz-sdk-request"})
 _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
 _TTL = re.compile(r"(?:^|;)\s*ttl=([0-9]{8}T[0-9]{6}Z)")
+_ATTEMPT = re.compile(r"(?:^|;)\s*attempt=([0-9]{1,4})\s*(?:;|$)")
+_COUNT = re.compile(r"[0-9]{1,4}")
 
 
 def read_patience(fields: Mapping[str, str], *, now: float) -> Patience:
     """What the request headers (names in lower case) say about waiting. `now` in Unix seconds."""
+    known = _known(kind_of(fields.get("user-agent", "")))
     if fields.keys().isdisjoint(_ANNOUNCING):
-        return _known(fields.get("user-agent", ""))
+        return known
     preferences = [part.strip() for part in fields["prefer"].split(",")] if "prefer" in fields else []
-    announced = [wait for wait in _announced(fields, preferences, now=now) if math.isfinite(wait) and wait >= 0]
+    silence = [*_times(_announced_silence(fields, now=now))]
+    whole = [*_times(_announced_whole(fields, preferences))]
+    respond_async = any(part.lower() == "respond-async" for part in preferences)
+    if not silence and not whole:
+        return replace(known, respond_async=respond_async)
+    totals = whole if known.total_s is None else [*whole, known.total_s]
     return Patience(
-        wait_s=min(announced) if announced else _known(fields.get("user-agent", "")).wait_s,
-        respond_async=any(part.lower() == "respond-async" for part in preferences),
+        wait_s=min(silence + totals),
+        total_s=min(totals, default=None),
+        interim=known.interim,
+        respond_async=respond_async,
     )
 
 
-def _announced(fields: Mapping[str, str], preferences: list[str], *, now: float) -> Iterator[float]:
+def less(patience: Patience, *, spent_s: float) -> Patience:
+    """What is left of it once the client has spent so long on sending. Silence begins only then."""
+    spent = int(spent_s)  # The margin has room for less than a second, and most bodies take less than one.
+    if patience.total_s is None or patience.wait_s is None or not spent:
+        return patience
+    total_s = max(0.0, patience.total_s - spent)
+    return replace(patience, total_s=total_s, wait_s=min(patience.wait_s, total_s))
+
+
+def is_sent_again(fields: Mapping[str, str]) -> bool:
+    """Whether the client says that it sent this very call before.
+
+    A count of zero says nothing: the loop of an agent that tries again begins at zero each time.
+    """
+    count = fields.get("x-stainless-retry-count", "")
+    attempt = _ATTEMPT.search(fields.get("amz-sdk-request", ""))
+    return (_COUNT.fullmatch(count) is not None and int(count) > 0) or (attempt is not None and int(attempt[1]) > 1)
+
+
+def _announced_silence(fields: Mapping[str, str], *, now: float) -> Iterator[float]:
+    yield _seconds(fields.get("x-stainless-read-timeout", ""))
+    if _is_python(fields):
+        yield _seconds(fields.get("x-stainless-timeout", ""))
+    # botocore says when it gives up, not how long it waits: its read timeout from now.
+    if ttl := _TTL.search(fields.get("amz-sdk-request", "")):
+        yield _moment(ttl[1]) - now
+
+
+def _announced_whole(fields: Mapping[str, str], preferences: list[str]) -> Iterator[float]:
     for preference in preferences:
         wait = _WAIT.fullmatch(preference)
         if wait:
             yield float(wait[1])
-    for name in ("x-stainless-read-timeout", "x-stainless-timeout"):
-        if name in fields:
-            yield _seconds(fields[name])
-    # botocore says when it gives up, not how long it waits.
-    if ttl := _TTL.search(fields.get("amz-sdk-request", "")):
-        yield _moment(ttl[1]) - now
+    if not _is_python(fields):
+        yield _seconds(fields.get("x-stainless-timeout", ""))
+
+
+def _is_python(fields: Mapping[str, str]) -> bool:
+    # anthropic for Python says its read timeout under this name too; for other languages it is the whole exchange's.
+    return fields.get("x-stainless-lang") == "python"
+
+
+def _times(several: Iterator[float]) -> Iterator[float]:
+    return (one for one in several if math.isfinite(one) and one >= 0)
 
 
 def _seconds(text: str) -> float:
@@ -75,8 +105,9 @@ def _moment(text: str) -> float:
         return math.nan
 
 
-def _known(agent: str) -> Patience:
-    for mark, patience in _BEARS:
-        if mark in agent:
-            return patience
-    return _UNKNOWN
+@lru_cache(maxsize=256)
+def _known(kind: Kind | None) -> Patience:
+    if kind is None:
+        return _UNKNOWN
+    bounds = [bound for bound in (kind.read_timeout_s, kind.total_timeout_s) if bound is not None]
+    return Patience(wait_s=min(bounds, default=None), total_s=kind.total_timeout_s, interim=kind.interim)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from config.settings import Holds, OnGone
+from config.settings import OnGone, Settings
 from policy.call import CallId
 from policy.hold import OPEN, Hold, State, withdraw
 from policy.reasons import Reason
@@ -29,17 +30,25 @@ class Waiting:
     store: HoldStore
     wakeups: Wakeups
     ledger: Ledger
-    settings: Holds
+    settings: Settings
     monotonic: Callable[[], float] = time.monotonic
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def deadline(self, patience: Patience) -> float:
-        """Until when this client is kept waiting (monotonic seconds): what it announced, less a margin."""
-        announced = patience.wait_s
-        budget = self.settings.wait_s if announced is None else announced - self.settings.wait_margin_s
+    def deadline(self, patience: Patience, *, upstream: str) -> float:
+        """Until when this client is kept waiting, monotonic seconds.
+
+        As long as it bears, less a margin in which the refusal reaches it, and never beyond the upstream's limit or the
+        gate's. Where interim responses break the silence, only the time counts that the client bears altogether.
+        """
+        own = [up.max_wait_s for up in self.settings.upstreams if up.name == upstream and up.max_wait_s is not None]
+        return self.monotonic() + min(self._bears_s(patience), self.settings.holds.max_wait_s, *own)
+
+    def _bears_s(self, patience: Patience) -> float:
+        bears_s = patience.total_s if patience.interim else patience.wait_s
+        if bears_s is None:
+            return math.inf if patience.interim else self.settings.holds.wait_s
         # A client in a hurry still gets a moment: half of what it announced beats a margin that eats it all.
-        floor = 0.0 if announced is None else announced / 2
-        return self.monotonic() + min(max(budget, floor), self.settings.max_wait_s)
+        return max(bears_s - self.settings.holds.wait_margin_s, bears_s / 2)
 
     def stop(self) -> None:
         """Nobody is kept waiting any more. Holds stay in the store for other replicas, and for the next start."""
@@ -64,7 +73,7 @@ class Waiting:
         return None if client.present() else await self._left_alone(held)
 
     async def _left_alone(self, held: Hold) -> Hold:
-        if self.settings.on_client_gone is OnGone.KEEP or held.state not in OPEN:
+        if self.settings.holds.on_client_gone is OnGone.KEEP or held.state not in OPEN:
             return held
         if self.wakeups.listeners(held.call.id) > 1:
             return held  # The same call, asked for again here, still waits.

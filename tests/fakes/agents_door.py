@@ -54,7 +54,14 @@ class RecordingGate:
         self.arrived.set()
         if self.holds:
             self._held[arrival.id] = arrival
-            return Held(id=arrival.id, hold=arrival.id, upstream=arrival.upstream, peer=arrival.peer, deadline=0)
+            return Held(
+                id=arrival.id,
+                hold=arrival.id,
+                upstream=arrival.upstream,
+                peer=arrival.peer,
+                deadline=0,
+                patience=arrival.patience,
+            )
         return await self._answered(arrival)
 
     async def settle(self, held: Held, client: Client) -> Answer:
