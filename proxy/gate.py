@@ -60,7 +60,7 @@ class Gate:
         Never raises for what a caller, an upstream or an outage may cause; every such end is a recorded refusal.
         """
         try:
-            principal = await self.admission.agent(arrival.bearer)
+            principal = await self.admission.caller(arrival)
             law = self.law.current
             call = name_call(arrival, principal, law=law, sample=self.sample(arrival.id))
             if isinstance(call, Refused):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
 import orjson
 
 from connectors.apis import shipped
+from connectors.apis.aws import refusals
 from connectors.apis.documents import Tree, tree
 
 PROBLEM_JSON = "application/problem+json"
@@ -101,5 +102,11 @@ def _filled(value: Tree, values: Mapping[str, object]) -> object:
     return values.get(value, value) if isinstance(value, str) else value
 
 
-_NO_OBJECTS: Mapping[str, Callable[[Problem], Shaped]] = {}
+def _of_aws(problem: Problem, *, way: str) -> Shaped:
+    call = str(problem.members.get("call", ""))
+    told = refusals.told(way, sentence=problem.sentence, reason=problem.code, status=problem.status, call=call)
+    return Shaped(body=told.body, media_type=told.media_type, headers=told.headers)
+
+
+_NO_OBJECTS: Mapping[str, Callable[[Problem], Shaped]] = {way: partial(_of_aws, way=way) for way in refusals.SPEAKING}
 """By connector: those whose errors are no JSON objects."""

@@ -20,7 +20,8 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 
-from config.settings import Settings
+from config.settings import Settings, Upstream
+from connectors.apis.aws import refusals
 from policy.call import CallId
 from policy.reasons import Reason
 from policy.verdict import Refused
@@ -39,6 +40,7 @@ from proxy.doors.tls import serving
 from proxy.doors.writing import Recipient, Written, write_relay, write_whole
 from proxy.errors import AssentryError, CallerFault, OperatorFault
 from proxy.upstream.routes import Routes
+from proxy.upstream.signing import place_of
 
 log = logging.getLogger("assentry.doors")
 
@@ -261,7 +263,7 @@ class AgentsDoor:
             return replies.Manner(resource_metadata=metadata)
         route = self._entrance.route_of(head.host, head.path)
         return replies.Manner(
-            connector=route.upstream.connector if route else "generic",
+            connector=_manner_of(route.upstream, head) if route else "generic",
             resource_metadata=metadata,
             respond_async=read_patience(head.fields, now=self._now()).respond_async,
         )
@@ -273,12 +275,23 @@ class AgentsDoor:
         return base_url(self.address, tls=self._settings.agents.tls)
 
 
+_FOR_ANSWERS = frozenset({"prefer", "smithy-protocol", "x-amz-target"})
+"""What an answer depends on, of the headers of a call."""
+
+
+def _manner_of(upstream: Upstream, head: Head) -> str:
+    """Whose error shape is spoken to this client."""
+    if upstream.aws is None:
+        return upstream.connector
+    return refusals.way(place_of(upstream.aws).protocol, head.fields)
+
+
 def _waiting(visit: Visit) -> Visit:
     """The visit without its call, which is in the store now: what is needed to answer, for as long as people take."""
     if isinstance(visit.head, Refused):
         return visit
-    preference = {name: value for name, value in visit.head.fields.items() if name == "prefer"}
-    visit.connection.call = replace(visit.head, headers=(), fields=preference)
+    kept = {name: value for name, value in visit.head.fields.items() if name in _FOR_ANSWERS}
+    visit.connection.call = replace(visit.head, headers=(), fields=kept)
     return replace(visit, head=visit.connection.call)
 
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from config.settings import Settings, Upstream
 from policy.call import CallId, Target
 from policy.reasons import Reason
 from policy.verdict import Refused
 from proxy.doors.addresses import host_name, is_own_host, own_hosts, peer_address
-from proxy.doors.arrival import Arrival, BearerText, Patience
+from proxy.doors.arrival import Arrival, BearerText, Patience, SignedCall
 from proxy.doors.bearer import read_bearer
 from proxy.doors.hygiene import Head
 from proxy.doors.metadata import WELL_KNOWN
 from proxy.doors.patience import is_sent_again, less, read_patience
+from proxy.doors.signed import plain, read_signed, with_chunks
 from proxy.doors.words import read_words
 from proxy.errors import CallerFault
 from proxy.upstream.forward import travelling
@@ -42,6 +44,7 @@ class Asked:
     head: Head
     route: Route
     bearer: BearerText | None
+    signed: SignedCall | None = None
     idempotency_key: str | None
 
 
@@ -51,6 +54,7 @@ class Entrance:
     def __init__(self, settings: Settings, *, routes: Routes) -> None:
         self._routes = routes
         self._trusted = settings.agents.trusted_proxies
+        self._encrypted = bool(settings.agents.tls) or (settings.agents.public_url or "").startswith("https://")
         self._hosts = own_hosts(settings)
         self._upstream_hosts = frozenset(host_name(up.host.lower()) for up in settings.upstreams if up.host)
 
@@ -85,7 +89,9 @@ class Entrance:
         if route is None:
             detail = "No upstream has this path. Check the base URL: it ends in the upstream's prefix."
             raise TurnedAway(Refused(reason=Reason.UNKNOWN_ROUTE, detail=detail))
-        return Asked(head=head, route=route, bearer=bearer(head), idempotency_key=_idempotency_key(head))
+        signed = _or_turned_away(read_signed(head, route.upstream, encrypted=self._encrypted))
+        shown = bearer(head) if signed is None else None
+        return Asked(head=head, route=route, bearer=shown, signed=signed, idempotency_key=_idempotency_key(head))
 
     def _has_own_paths(self, head: Head) -> bool:
         # A host name that belongs to one upstream has that upstream's paths only.
@@ -97,13 +103,15 @@ def arrival(
 ) -> Arrival:
     """The call as the gate takes it. `sending_s`: how long its body took to come."""
     head, upstream = asked.head, asked.route.upstream
+    content = _or_turned_away(plain(head, body, upstream))
     return Arrival(
         id=call_id,
         upstream=upstream.name,
         target=Target(method=head.method, path=asked.route.path, query=head.query),
-        headers=travelling(head.headers, upstream),
-        body=body,
+        headers=(*travelling(head.headers, upstream), *content.trailers),
+        body=content.content,
         bearer=asked.bearer,
+        signed=with_chunks(asked.signed, content) if asked.signed else None,
         words=read_words(head.fields),
         idempotency_key=asked.idempotency_key,
         sent_again=is_sent_again(head.fields),
@@ -121,12 +129,18 @@ def _patience(head: Head, upstream: Upstream, *, now: float) -> Patience:
     return patience
 
 
+_Read = TypeVar("_Read")
+
+
+def _or_turned_away(read: _Read | Refused) -> _Read:
+    if isinstance(read, Refused):
+        raise TurnedAway(read)
+    return read
+
+
 def bearer(head: Head) -> BearerText | None:
     """The credential that came with it. Raises TurnedAway for more than one, or for what cannot be one."""
-    found = read_bearer(head.fields)
-    if isinstance(found, Refused):
-        raise TurnedAway(found)
-    return found
+    return _or_turned_away(read_bearer(head.fields))
 
 
 def _idempotency_key(head: Head) -> str | None:
