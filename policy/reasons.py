@@ -49,6 +49,8 @@ class Reason(StrEnum):
     TARGET_TOO_LONG = "target-too-long"
     TOO_SLOW = "too-slow"
     BODY_MALFORMED = "body-malformed"
+    HEADER_MISMATCH = "header-mismatch"
+    NO_SUCH_SESSION = "no-such-session"
     FOREIGN_CREDENTIAL = "foreign-credential"
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
     # The upstream's side.
@@ -57,6 +59,7 @@ class Reason(StrEnum):
     UPSTREAM_BROKE_OFF = "upstream-broke-off"
     UPSTREAM_MALFORMED = "upstream-malformed"
     CREDENTIAL_UNAVAILABLE = "credential-unavailable"
+    CREDENTIAL_REFUSED = "credential-refused"
     OUTCOME_UNKNOWN = "outcome-unknown"
     RESPONSE_NOT_KEPT = "response-not-kept"
     # We could not decide, so the answer is No.

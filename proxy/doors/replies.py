@@ -34,9 +34,11 @@ STATUSES: Mapping[Reason, int] = {
     Reason.MALFORMED: 400,
     Reason.AMBIGUOUS_TARGET: 400,
     Reason.BODY_MALFORMED: 400,
+    Reason.HEADER_MISMATCH: 400,
     Reason.FOREIGN_CREDENTIAL: 400,
     Reason.UNKNOWN_ROUTE: 404,
     Reason.NO_SUCH_HOLD: 404,
+    Reason.NO_SUCH_SESSION: 404,
     Reason.METHOD_NOT_ALLOWED: 405,
     Reason.TOO_SLOW: 408,
     Reason.ALREADY_DECIDED: 409,
@@ -120,20 +122,25 @@ class Manner:
 
 def refused(refusal: Refusal, *, manner: Manner) -> Whole:
     """The problem document of a refusal, in the shape of the upstream's SDK."""
+    told = problem(refusal)
+    shaped = shape(told, connector=manner.connector)
+    about = (("Content-Type", shaped.media_type), *shaped.headers)
+    return Whole(
+        status=told.status,
+        headers=(*about, *_refusal_headers(refusal, told.status, manner)),
+        body=shaped.body,
+        close=refusal.close,
+    )
+
+
+def problem(refusal: Refusal) -> Problem:
+    """What is to be told of a refusal, before it has a shape."""
     status = STATUSES.get(refusal.reason, 403)
-    problem = Problem(
+    return Problem(
         sentence=_sentence(refusal),
         code=refusal.reason.value,
         status=status,
         members=_members(refusal, status),
-    )
-    shaped = shape(problem, connector=manner.connector)
-    about = (("Content-Type", shaped.media_type), *shaped.headers)
-    return Whole(
-        status=status,
-        headers=(*about, *_refusal_headers(refusal, status, manner)),
-        body=shaped.body,
-        close=refusal.close,
     )
 
 
