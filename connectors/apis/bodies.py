@@ -25,6 +25,7 @@ _NO_FORM = frozenset({b"{", b"[", b"<", b'"'})
 """What an encoder of forms escapes. An upstream that guesses types by the first byte reads fields where we see none."""
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(r'\s*;\s*([A-Za-z0-9_-]+)=(?:"([^"\\]*)"|([^\s;,"]+))')
+_JSON = frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1"})
 _PROSE = frozenset({"application/xml", "application/yaml", "application/x-yaml", "application/x-ndjson"})
 _PROSE_MORE = frozenset({"application/graphql", "application/javascript", "application/sql", "application/toml"})
 
@@ -107,7 +108,7 @@ def read(content_type: str | None, body: bytes, *, json_depth: int) -> Body:
     media = media_type(content_type)
     if media is None or media.parameters.get("charset", "utf-8").lower() not in {"utf-8", "us-ascii"}:
         return Opaque()
-    if media.name == "application/json" or media.name.endswith("+json"):
+    if media.name in _JSON or media.name.endswith("+json"):
         return document(body, json_depth=json_depth)
     if media.name == "application/x-www-form-urlencoded":
         if body.lstrip()[:1] in _NO_FORM:

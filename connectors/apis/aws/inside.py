@@ -6,12 +6,14 @@ is a bad body.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree as Xml
 
 from connectors.apis.bodies import Document, Json
 
+_DECLARATION = re.compile(r"^<\?xml version=[\"']1\.0[\"']( encoding=[\"']utf-8[\"'])?\s*\?>", re.IGNORECASE)
 _S3 = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
@@ -37,13 +39,7 @@ class Inside:
 
 
 def _deleted_keys(raw: bytes, _root: Json) -> Iterator[str]:
-    # A document type could define entities, and a second reader might not expand them.
-    if b"<!" in raw:
-        raise Unreadable("The XML body holds a declaration or a comment. Send it without.")
-    try:
-        root = Xml.fromstring(raw)  # noqa: S314 - without a document type there is nothing to expand
-    except Xml.ParseError as exc:
-        raise Unreadable(f"The body is not XML at line {exc.position[0]}.") from exc
+    root = _xml(raw)
     if root.tag.removeprefix(_S3) != "Delete":
         raise Unreadable("The body is not a list of objects to delete.")
     for entry in root:
@@ -54,11 +50,25 @@ def _deleted_keys(raw: bytes, _root: Json) -> Iterator[str]:
             raise Unreadable("The list of objects to delete holds something else than objects.")
 
 
+def _xml(raw: bytes) -> Xml.Element:
+    try:
+        text = _DECLARATION.sub("", raw.decode("utf-8"))
+    except UnicodeDecodeError as exc:
+        raise Unreadable("The body is not XML in UTF-8.") from exc
+    # A document type could define entities, and a second reader might not expand them.
+    if "<!" in text or "<?" in text:
+        raise Unreadable("The XML body holds a document type, a comment or an instruction. Send it without.")
+    try:
+        return Xml.fromstring(text)  # noqa: S314 - without a document type there is nothing to expand
+    except Xml.ParseError as exc:
+        raise Unreadable(f"The body is not XML at line {exc.position[0]}.") from exc
+
+
 def _key(entry: Xml.Element) -> str:
-    keys = [one.text or "" for one in entry if one.tag.removeprefix(_S3) == "Key"]
-    if len(keys) != 1:
+    keys = [one for one in entry if one.tag.removeprefix(_S3) == "Key"]
+    if len(keys) != 1 or len(keys[0]):
         raise Unreadable("An object to delete has not exactly one key.")
-    return keys[0]
+    return keys[0].text or ""
 
 
 def _tables_of_batch(_raw: bytes, root: Json) -> Iterator[str]:

@@ -25,6 +25,8 @@ _SCALARS = {
     "long": FieldType.LONG,
     "boolean": FieldType.BOOL,
 }
+_ELSEWHERE = frozenset({"s3:ListDirectoryBuckets", "s3:WriteGetObjectResponse"})
+"""Operations that are sent to hosts of their own, where they look like others."""
 _PARAMETER = re.compile(r"\{([^{}+]+)(\+?)\}")
 
 
@@ -130,7 +132,13 @@ def load(service: str) -> Model | None:
         protocols=frozenset({protocol, *metadata.get("protocols", ())}),
         target_prefix=metadata.get("targetPrefix", ""),
         version=str(read.api_version),
-        operations=_nameable([_shape(read.operation_model(name), protocol) for name in read.operation_names]),
+        operations=_nameable(
+            [
+                _shape(read.operation_model(name), protocol)
+                for name in read.operation_names
+                if f"{service}:{name}" not in _ELSEWHERE
+            ]
+        ),
     )
 
 
