@@ -16,7 +16,16 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from config.settings import AwsCredential, ClientCredential, HeaderCredential, Issuer, Settings, Upstream
+from config.settings import (
+    AwsCredential,
+    ClientCredential,
+    GithubAppCredential,
+    HeaderCredential,
+    Issuer,
+    ServiceAccountCredential,
+    Settings,
+    Upstream,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +54,9 @@ _NEVER_FORWARDED = frozenset(
         *("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"),
     }
 )
+
+# What Kubernetes believes of a caller that may speak for others: for whom it speaks.
+_NEVER_BEGINS = ("assentry-", "impersonate-", "x-remote-")
 
 
 def broken(settings: Settings) -> Iterator[Broken]:
@@ -183,13 +195,18 @@ def _upstreams(settings: Settings) -> Iterator[Broken]:
         for number, name in enumerate(upstream.headers):
             if not _HEADER.match(name):
                 yield Broken(path=f"{at}.headers.{number}", message="must be a header name in lower case")
-            elif name in _NEVER_FORWARDED or name.startswith("assentry-"):
+            elif name in _NEVER_FORWARDED or name.startswith(_NEVER_BEGINS):
                 yield Broken(path=f"{at}.headers.{number}", message=f"'{name}' is never passed on")
         match upstream.credential:
             case ClientCredential(token_url=url):
                 yield from _encrypted(settings, f"{at}.credential.token_url", url)
+            case GithubAppCredential(api_url=url):
+                yield from _encrypted(settings, f"{at}.credential.api_url", url or upstream.url)
             case HeaderCredential(header=header) if not _HEADER.match(header.lower()):
                 yield Broken(path=f"{at}.credential.header", message="must be a header name")
+            case ServiceAccountCredential(prefix=prefix) if prefix.startswith("system:"):
+                # `system:masters` may do everything, and every node and controller is a `system:` user.
+                yield Broken(path=f"{at}.credential.prefix", message="must not begin with 'system:'")
             case _:
                 pass
 

@@ -236,6 +236,21 @@ class ClientCredential(Section):
     """Scopes to ask for."""
 
 
+class GithubAppCredential(Section):
+    """A GitHub App; each call gets a token that reaches no further than the call: its repository, its permission."""
+
+    kind: Literal["github-app"]
+    """`github-app`."""
+    app_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.]{1,64}$")] = Field(coerce_numbers_to_str=True)
+    """The App's id, or its client id."""
+    installation_id: int = Field(ge=1)
+    """The installation: where the App may act at all."""
+    private_key: Secret
+    """The App's private key, PEM: `file:/run/secrets/app.pem`."""
+    api_url: HttpUrl | None = None
+    """Where tokens are made. Absent: the upstream's `url`."""
+
+
 class AwsCredential(Section):
     """Keys of AWS, with which each call is signed anew (Signature Version 4). Goes with `aws`, and needs botocore."""
 
@@ -249,8 +264,36 @@ class AwsCredential(Section):
     """Session token, of temporary keys."""
 
 
+class InNameOf(StrEnum):
+    """For whom a service account acts."""
+
+    NOBODY = "nobody"
+    AGENT = "agent"
+    SUBJECT = "subject"
+
+
+class ServiceAccountCredential(Section):
+    """A Kubernetes service account's token, from a file that is read again as it is replaced."""
+
+    kind: Literal["service-account"]
+    """`service-account`."""
+    token_file: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+    """The token's file."""
+    impersonate: InNameOf = InNameOf.NOBODY
+    """Impersonate-User and -Group of each call: `nobody` sends none, `agent` the agent, `subject` for whom it acts."""
+    prefix: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.-]*:$")] = "assentry:"
+    """Before every user and group that is impersonated; never `system:`."""
+
+
 Credential = Annotated[
-    NoCredential | BearerCredential | HeaderCredential | BasicCredential | ClientCredential | AwsCredential,
+    NoCredential
+    | BearerCredential
+    | HeaderCredential
+    | BasicCredential
+    | ClientCredential
+    | GithubAppCredential
+    | AwsCredential
+    | ServiceAccountCredential,
     Field(discriminator="kind"),
 ]
 
@@ -284,7 +327,7 @@ class Upstream(Section):
     catalogue: Path | None = None
     """Operation catalogue (YAML), or a shipped one: `builtin:stripe`. Absent: every operation is `<name>:unknown`."""
     connector: Name = "generic"
-    """Whose error shape and habits to speak: generic, openai, stripe, github."""
+    """Whose error shape and habits to speak: generic, openai, stripe, github, kubernetes."""
     aws: Aws | None = None
     """Which service of AWS this is. Goes with `connector: aws`."""
     credential: Credential = NoCredential()
@@ -313,7 +356,7 @@ class Policy(Section):
     """The law in force."""
 
     files: tuple[Path, ...] = ()
-    """Cedar files, folders of `*.cedar` read in name order, or a connector's: `builtin:stripe`, `builtin:stripe:NAME`."""
+    """Cedar files, folders of `*.cedar` in name order, a connector's (`builtin:stripe`). Empty: the base alone."""
     base: bool = True
     """Whether the shipped base policies (four eyes, unknown operations) are in the bundle."""
 
@@ -412,10 +455,16 @@ class Holds(Section):
     """How long an approval stays good, seconds."""
     replay_window_s: int = Field(default=600, ge=1)
     """How long the response of a released call is kept for a repeat, seconds."""
+    idempotency_key_s: int = Field(default=86_400, ge=1)
+    """How long an idempotency key means the call it came with, seconds; Stripe's own mean it for a day."""
+    refused_repeat_s: int = Field(default=60, ge=0)
+    """How long a repeat of a rejected or expired call is refused without asking anybody again, seconds."""
+    settled_s: int = Field(default=7 * 86_400, ge=60)
+    """How long a settled hold can be looked at, seconds; the ledger keeps it for good."""
     keep_response_bytes: int = Field(default=1024 * 1024, ge=0)
     """Largest response kept for a repeat, bytes."""
     on_client_gone: OnGone = OnGone.KEEP
-    """`keep`: the hold goes on; `withdraw`: it ends with its client."""
+    """`keep`: the hold goes on; `withdraw`: it ends with its client. What a gate says with `@on_client_gone` goes first."""
     detached_after_s: float = Field(default=2, ge=0)
     """How long an approved call waits for its client before a replica sends it without, seconds."""
     respond_async: bool = False
@@ -426,6 +475,8 @@ class Holds(Section):
     """Most open holds of one agent."""
     open_total: int = Field(default=10_000, ge=1)
     """Most open holds of all agents."""
+    bytes_per_agent: int = Field(default=16 * 1024 * 1024, ge=0)
+    """Most bytes that the bodies of one agent's open holds have together."""
 
 
 class Limits(Section):
@@ -455,6 +506,8 @@ class Limits(Section):
     """Deepest nesting of a JSON body."""
     scan_bytes: int = Field(default=262_144, ge=0)
     """How much of the typed input the sensitivity detectors look at, bytes; beyond it the label is `unscanned`."""
+    mcp_message_bytes: int = Field(default=8 * 1024 * 1024, ge=4096)
+    """Longest message of an MCP server that is passed on, bytes: each is read before it goes on."""
     shutdown_s: float = Field(default=30, gt=0)
     """Time to finish what is being sent when asked to stop, seconds."""
 

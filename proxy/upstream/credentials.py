@@ -1,7 +1,8 @@
 """What is attached to a call at release, and never before: the upstream's credential.
 
 Decides how each kind of credential is written (RFC 6750, RFC 7617, RFC 6749 section 4.4), and keeps access tokens until
-they are about to expire. Secrets leave their wrapping only here, in the line that makes the header; nothing here logs.
+they are about to expire; a GitHub App has another one for each thing that calls need. Secrets leave their wrapping only
+here, in the line that makes the header; nothing here logs.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import base64
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import assert_never
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
@@ -21,13 +22,20 @@ from config.settings import (
     BasicCredential,
     BearerCredential,
     ClientCredential,
+    GithubAppCredential,
     HeaderCredential,
     NoCredential,
+    ServiceAccountCredential,
     Upstream,
 )
+from connectors.apis.github.narrowing import Narrowing, narrowing
+from policy.call import Target
 from policy.reasons import Reason
-from proxy.errors import AssentryError, OperatorFault, Outage
+from proxy.errors import AssentryError, BrokenPromise, OperatorFault, Outage
+from proxy.upstream import github_app
+from proxy.upstream.github_app import App
 from proxy.upstream.pool import Outgoing, UpstreamPool
+from proxy.upstream.service_account import TokenFiles
 from proxy.upstream.signing import signer
 
 ANSWER_LIMIT_BYTES = 64 * 1024
@@ -41,6 +49,8 @@ MARGIN_S = 30.0
 """A token is renewed this long before it expires, or after nine tenths of its life if that is later."""
 AFTER_FAILURE_S = 1.0
 """How long a failure is the answer to everyone who was waiting for the same token."""
+MOST_PURSES = 1024
+"""Access tokens that are kept; narrowed ones are one for each repository and permission."""
 SHORTEST_HIDDEN_BYTES = 6
 """Shorter secrets are not looked for inside header values: they would be found by chance, everywhere."""
 
@@ -50,7 +60,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _FRAMING = frozenset({"connection", "content-length", "expect", "host", "te", "transfer-encoding", "upgrade"})
 
 
-Written = NoCredential | BearerCredential | HeaderCredential | BasicCredential | ClientCredential
+Written = NoCredential | BearerCredential | HeaderCredential | BasicCredential | ClientCredential | GithubAppCredential
 """The credentials that are headers."""
 
 
@@ -68,45 +78,70 @@ class Attached:
 
 @dataclass(slots=True, kw_only=True)
 class _Purse:
-    """The access token of one upstream."""
+    """An access token of one upstream."""
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     attached: Attached | None = None
     renew_at: float = 0.0
+    failure: Outage | OperatorFault | None = None
     failed_until: float = 0.0
+
+
+_Fetch = Callable[[], Awaitable[tuple[str, float]]]
+"""Asks for a token: it, and its lifetime in seconds."""
 
 
 class Credentials:
     """Resolves what each upstream wants to see."""
 
-    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, now: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._now = now
+        self._wall = wall
         self._written: dict[str, Attached] = {}
-        self._purses: dict[str, _Purse] = {}
+        self._apps: dict[str, App] = {}
+        self._purses: dict[tuple[str, Narrowing | None], _Purse] = {}
+        """By upstream, and by what the token is confined to; used longest ago first."""
         self._endpoints: dict[str, UpstreamPool] = {}
+        self._files = TokenFiles(now=now)
 
-    async def resolve(self, upstream: Upstream) -> Attached:
-        """What to attach to a call to this upstream, now.
+    async def resolve(self, upstream: Upstream, *, target: Target | None = None) -> Attached:
+        """What to attach to a call of this target, now.
 
-        Raises Outage where a token endpoint gives none, OperatorFault where the settings hold what no header may carry.
+        Raises Outage where a token endpoint gives none, OperatorFault where the settings hold what no header may carry,
+        or where nobody knows how little the call needs.
         """
-        if isinstance(upstream.credential, ClientCredential):
-            return await self._token(upstream, upstream.credential)
-        return self._own(upstream)
+        match upstream.credential:
+            case ClientCredential() as client:
+                return await self._kept(upstream, None, lambda: self._fetch(upstream, client))
+            case ServiceAccountCredential(token_file=file):
+                return self._bearing(upstream.name, await self._files.read(file, upstream=upstream.name))
+            case GithubAppCredential() as credential:
+                app, needed = self._app(upstream, credential), narrowing(target) if target else None
+                if needed is None:
+                    raise github_app.unnarrowed(upstream.name)
+                return await self._kept(upstream, needed, lambda: self._fetch_narrowed(upstream, app, needed))
+            case _:
+                return self._own(upstream)
 
     def at_hand(self, upstream: Upstream) -> Attached | None:
         """What `resolve` would give without waiting; None where it would wait. The same object while it is good.
 
         Raises OperatorFault as `resolve` does.
         """
+        if isinstance(upstream.credential, ServiceAccountCredential):
+            token = self._files.at_hand(upstream.credential.token_file)
+            return self._bearing(upstream.name, token) if token is not None else None
+        if isinstance(upstream.credential, GithubAppCredential):
+            return None  # Another one for each call.
         if not isinstance(upstream.credential, ClientCredential):
             return self._own(upstream)
-        purse = self._purses.get(upstream.name)
+        purse = self._purses.get((upstream.name, None))
         return purse.attached if purse is not None and self._now() < purse.renew_at else None
 
     def forget(self, upstream: str) -> None:
-        """Drop the access token of an upstream, because it answered 401. The next call fetches another."""
-        self._purses.pop(upstream, None)
+        """Drop the access tokens of an upstream, because it answered 401. The next call fetches another."""
+        for key in [key for key in self._purses if key[0] == upstream]:
+            del self._purses[key]
 
     async def close(self) -> None:
         """Close the connections to token endpoints."""
@@ -119,24 +154,47 @@ class Credentials:
             written = self._written[upstream.name] = _written(upstream)
         return written
 
-    async def _token(self, upstream: Upstream, client: ClientCredential) -> Attached:
-        purse = self._purses.setdefault(upstream.name, _Purse())
+    def _bearing(self, upstream: str, token: bytes) -> Attached:
+        """The token as it is attached: the same object for the same token."""
+        value = b"Bearer " + token
+        written = self._written.get(upstream)
+        if written is None or written.headers != ((b"authorization", value),):
+            written = self._written[upstream] = _attach(upstream, "authorization", value, hide=[token])
+        return written
+
+    def _app(self, upstream: Upstream, credential: GithubAppCredential) -> App:
+        app = self._apps.get(upstream.name)
+        if app is None:
+            app = self._apps[upstream.name] = github_app.app_of(upstream, credential)
+        return app
+
+    async def _kept(self, upstream: Upstream, needed: Narrowing | None, fetch: _Fetch) -> Attached:
+        purse = self._purse(upstream.name, needed)
         if purse.attached is not None and self._now() < purse.renew_at:
             return purse.attached
         async with purse.turn:
             # Whoever waited finds what the one before it fetched, or its failure: one fetch for all.
             if purse.attached is not None and self._now() < purse.renew_at:
                 return purse.attached
-            if self._now() < purse.failed_until:
-                raise _unavailable(upstream.name, "its token endpoint failed just now")
-            return await self._renew(purse, upstream, client)
+            if purse.failure is not None and self._now() < purse.failed_until:
+                raise type(purse.failure)(purse.failure.reason, purse.failure.detail)
+            return await self._renew(purse, upstream, fetch)
 
-    async def _renew(self, purse: _Purse, upstream: Upstream, client: ClientCredential) -> Attached:
+    def _purse(self, upstream: str, needed: Narrowing | None) -> _Purse:
+        key = (upstream, needed)
+        purse = self._purses.pop(key, None) or _Purse()
+        if len(self._purses) >= MOST_PURSES:
+            # The one that was used longest ago: agents choose what is asked for.
+            del self._purses[next(iter(self._purses))]
+        self._purses[key] = purse
+        return purse
+
+    async def _renew(self, purse: _Purse, upstream: Upstream, fetch: _Fetch) -> Attached:
         asked_at = self._now()
         try:
-            token, lifetime_s = await self._fetch(upstream, client)
-        except Outage:
-            purse.failed_until = self._now() + AFTER_FAILURE_S
+            token, lifetime_s = await fetch()
+        except (Outage, OperatorFault) as exc:
+            purse.failure, purse.failed_until = exc, self._now() + AFTER_FAILURE_S
             raise
         attached = _attach(upstream.name, "authorization", f"Bearer {token}".encode(), hide=[token.encode()])
         purse.attached = attached
@@ -144,8 +202,25 @@ class Credentials:
         return attached
 
     async def _fetch(self, upstream: Upstream, client: ClientCredential) -> tuple[str, float]:
+        status, answer = await self._ask(upstream, client.token_url, _token_call(client))
+        if status != 200:
+            raise _unavailable(upstream.name, f"its token endpoint answered {status}")
+        return _read(upstream.name, answer)
+
+    async def _fetch_narrowed(self, upstream: Upstream, app: App, needed: Narrowing) -> tuple[str, float]:
+        status, answer = await self._ask(upstream, app.url, app.asking(needed, now=self._wall()))
+        if status in github_app.REFUSED:
+            raise github_app.refused(upstream.name, status)
+        if status != 201:
+            raise _unavailable(upstream.name, f"GitHub answered {status} when asked for a token")
+        found = github_app.granted(_object(answer), needed, now=self._wall())
+        if found is None or not _TOKEN.fullmatch(found[0]):
+            raise _unavailable(upstream.name, "GitHub answered with another token than was asked for")
+        return found
+
+    async def _ask(self, upstream: Upstream, url: str, message: Outgoing) -> tuple[int, bytes]:
         try:
-            response = await self._endpoint(upstream, client).send(_token_call(client))
+            response = await self._endpoint(upstream, url).send(message)
             answer = bytearray()
             async for chunk in response.chunks():
                 answer += chunk
@@ -155,17 +230,15 @@ class Credentials:
             if exc.reason is Reason.CREDENTIAL_UNAVAILABLE:
                 raise
             raise _unavailable(upstream.name, "its token endpoint did not answer") from exc
-        if response.status != 200:
-            raise _unavailable(upstream.name, f"its token endpoint answered {response.status}")
-        return _read(upstream.name, bytes(answer))
+        return response.status, bytes(answer)
 
-    def _endpoint(self, upstream: Upstream, client: ClientCredential) -> UpstreamPool:
+    def _endpoint(self, upstream: Upstream, url: str) -> UpstreamPool:
         # The pool, not a general HTTP client: addresses are checked on connecting here too, and nothing is sent twice.
         if upstream.name not in self._endpoints:
             limit_s = min(ANSWER_TIME_S, upstream.first_byte_timeout_s)
             place = upstream.model_copy(
                 update={
-                    "url": client.token_url,
+                    "url": url,
                     "connections": 2,
                     "first_byte_timeout_s": limit_s,
                     "total_timeout_s": limit_s,
@@ -178,6 +251,8 @@ class Credentials:
 
 def _written(upstream: Upstream) -> Attached:
     keys, aws = upstream.credential, upstream.aws
+    if isinstance(keys, ServiceAccountCredential):
+        raise BrokenPromise(Reason.INTERNAL, "The token of a service account is in its file.")
     if not isinstance(keys, AwsCredential):
         return _write(upstream.name, keys)
     if aws is None:
@@ -188,7 +263,7 @@ def _written(upstream: Upstream) -> Attached:
 
 def _write(upstream: str, credential: Written) -> Attached:
     match credential:
-        case NoCredential() | ClientCredential():
+        case NoCredential() | ClientCredential() | GithubAppCredential():
             return Attached()
         case BearerCredential():
             secret = credential.token.get_secret_value().encode()

@@ -19,6 +19,7 @@ from policy.reasons import Reason
 from proxy.errors import BrokenPromise
 from proxy.upstream.credentials import Attached
 from proxy.upstream.pool import Outgoing, Upload
+from proxy.upstream.service_account import in_name_of
 
 TRAVELS = frozenset({
     # Content and its negotiation (RFC 9110 sections 8 and 12), digests (RFC 9530).
@@ -44,7 +45,7 @@ NEVER_TRAVELS = frozenset({
 })  # fmt: skip
 """Request headers that no setting lets through: framing, identity, credentials, other targets than the judged one."""
 
-_NEVER_BEGINS = ("assentry-", "proxy-", "sec-", "x-assentry-", "x-forwarded-")
+_NEVER_BEGINS = ("assentry-", "impersonate-", "proxy-", "sec-", "x-assentry-", "x-forwarded-", "x-remote-")
 
 HOP_BY_HOP = frozenset({
     "connection", "http2-settings", "keep-alive", "proxy-authenticate", "proxy-authentication-info",
@@ -107,6 +108,7 @@ def outgoing(
     if traceparent is not None:
         fields.append((b"traceparent", traceparent.encode("ascii")))
     fields += attached.headers
+    fields += in_name_of(upstream, call.principal)
     target = base + call.target.raw
     return Outgoing(method=call.target.method, target=target, headers=tuple(fields), body=whole, upload=upload)
 

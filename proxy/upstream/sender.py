@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from config.settings import ClientCredential, Upstream
+from config.settings import ClientCredential, ServiceAccountCredential, Upstream
 from policy.call import Call
 from proxy.upstream.credentials import Attached, Credentials
 from proxy.upstream.forward import answer_headers, outgoing
@@ -71,7 +71,7 @@ class Sender:
         dialled while `cleared` is waited for; nothing is written before that has come back.
         """
         upstream = self._upstreams[call.upstream]
-        attached = await self._credentials.resolve(upstream)
+        attached = await self._credentials.resolve(upstream, target=call.target)
         message = outgoing(upstream, call, body, attached)
         if attached.sign is not None:
             message = attached.sign(message)
@@ -94,7 +94,7 @@ class Sender:
             method=message.method,
             wire=message.wire(),
             pool=self._pools[upstream.name],
-            lasting=not isinstance(upstream.credential, ClientCredential),
+            lasting=not isinstance(upstream.credential, ClientCredential | ServiceAccountCredential),
         )
 
     def stands(self, ready: Ready) -> bool:

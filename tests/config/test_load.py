@@ -102,7 +102,8 @@ def test_a_number_where_text_is_meant_says_to_quote_it(refused):
 
 def test_a_credential_without_a_kind_names_the_kinds(refused):
     problems = refused(STRIPE + "    credential: {token: 'env:T'}\n", {"T": "t"})
-    assert problems == ["4: upstreams.0.credential: must say its kind, one of: none, bearer, header, basic, oauth2"]
+    kinds = "none, bearer, header, basic, oauth2, github-app, aws, service-account"
+    assert problems == [f"4: upstreams.0.credential: must say its kind, one of: {kinds}"]
 
 
 def test_infinite_waits_are_refused(refused):

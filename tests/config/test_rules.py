@@ -139,9 +139,17 @@ def test_trusted_proxies_are_networks():
     ]
 
 
-@pytest.mark.parametrize("name", ["authorization", "cookie", "x-forwarded-for", "assentry-call", "Accept", "a b", ""])
+@pytest.mark.parametrize(
+    "name", ["authorization", "cookie", "x-forwarded-for", "impersonate-user", "assentry-call", "Accept", "a b", ""]
+)
 def test_headers_that_never_travel_cannot_be_listed(name):
     assert paths(upstreams=[upstream("a", headers=["x-team", name])]) == ["upstreams.0.headers.1"]
+
+
+def test_a_service_account_impersonates_nobody_that_the_cluster_itself_has():
+    for prefix, wrong in (("system:", ["upstreams.0.credential.prefix"]), ("agents:", [])):
+        credential = {"kind": "service-account", "impersonate": "agent", "prefix": prefix}
+        assert paths(upstreams=[upstream("a", credential=credential)]) == wrong
 
 
 def test_client_secrets_are_not_sent_in_the_clear():

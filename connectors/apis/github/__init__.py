@@ -1,0 +1,1 @@
+"""GitHub: what a call needs of an App's token."""
