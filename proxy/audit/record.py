@@ -44,6 +44,7 @@ class Kind(StrEnum):
     SIGNED_IN = "signed-in"
     DENIAL_CHANGED = "denial-changed"
     KEY_ISSUED = "key-issued"
+    TOOLS_DIFFER = "tools-differ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,3 +242,15 @@ def key_issued(
         "revoked": revoked,
     }
     return Record(kind=Kind.KEY_ISSUED, facts=said)
+
+
+def tools_differ(call_id: CallId, upstream: str, tools: Sequence[tuple[str, str | None, str]]) -> Record:
+    """Tools that a server lists otherwise than the catalogue: name, digest pinned (None: a new tool), digest seen."""
+    said: Facts = {
+        "upstream": upstream,
+        "count": len(tools),
+        "tools": [
+            {"tool": text(name, limit=128), "pinned": pinned, "seen": seen} for name, pinned, seen in tools[:100]
+        ],
+    }
+    return Record(kind=Kind.TOOLS_DIFFER, call_id=call_id, facts=said)

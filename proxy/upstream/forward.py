@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from config.settings import HeaderCredential, Upstream
 from connectors.apis.aws import headers as aws
+from connectors.apis.mcp.mirrors import is_ours
 from policy.call import Call
 from policy.reasons import Reason
 from proxy.errors import BrokenPromise
@@ -144,7 +145,7 @@ def _is_let_through(name: str, upstream: Upstream) -> bool:
     """Whether the settings let this field travel to this upstream, and may."""
     if upstream.aws is not None and aws.travels(name) and _NAME.fullmatch(name):
         return True
-    if name not in upstream.headers:
+    if name not in upstream.headers and not (upstream.connector == "mcp" and is_ours(name)):
         return False
     if name in NEVER_TRAVELS or name.startswith(_NEVER_BEGINS) or not _NAME.fullmatch(name):
         return False

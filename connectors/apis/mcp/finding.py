@@ -44,6 +44,10 @@ class Server:
         """Whether a target is this server's."""
         return path == self.path and not query
 
+    def pin_of(self, operation: str) -> str | None:
+        """SHA-256 of the definition of the tool that an operation is; None where it is none."""
+        return self.pins.get(operation.removeprefix(f"{self.upstream}:"))
+
     def __call__(self, asked: Asked) -> Found | BadBody | None:
         """The operation of a call; BadBody for what is not one message, or contradicts its headers."""
         target = asked.target
