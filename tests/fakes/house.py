@@ -35,6 +35,7 @@ from proxy.audit.record import Record
 from proxy.doors.arrival import BearerText
 from proxy.errors import Outage
 from proxy.holds.connection import StoreConnection, connect
+from proxy.identity.agent_keys import AgentKey
 from proxy.identity.key_office import KeyOffice
 from proxy.wiring import Running, running
 from tests.fakes import ledgers
@@ -188,6 +189,13 @@ class House:
         whose, owner = Identity(f"corp:{sub}"), Identity("corp:olga")
         _, key = await self._office.issue(whose, owner=owner, groups=frozenset(groups), lifetime_s=3600)
         return self._secret(key)
+
+    async def agent_pair(self, sub: str = "signing", *, groups: Sequence[str] = ("bots",)) -> AgentKey:
+        """A key to sign with, for AWS's SDKs."""
+        whose, owner = Identity(f"corp:{sub}"), Identity("corp:olga")
+        key = await self._office.issue_pair(whose, owner=owner, groups=frozenset(groups), lifetime_s=3600)
+        self.secrets.add(key.signing_secret)
+        return key
 
     async def revoke(self, key: BearerText) -> None:
         """The key is in force no more."""

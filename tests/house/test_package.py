@@ -66,7 +66,7 @@ def test_no_other_distribution_owns_our_import_names():
 
 
 def test_everything_that_is_imported_is_asked_for_by_name():
-    shipped = _asked("embedded", "demo")
+    shipped = _asked("aws", "embedded", "demo")
     assert _undeclared(rooms(), shipped) == set()
     assert _undeclared(checks(), shipped | _asked("test", "check")) == set()
 
