@@ -37,16 +37,16 @@ def place_of(aws: Aws) -> Model:
 def signer(upstream: Upstream, aws: Aws, keys: AwsCredential) -> Callable[[Outgoing], Outgoing]:
     """What signs a message to this upstream, each time anew. Raises OperatorFault where the settings do not do."""
     model = place_of(aws)
-    from botocore.auth import S3SigV4Auth, SigV4Auth
+    from botocore import auth as signers
     from botocore.awsrequest import AWSRequest
     from botocore.config import Config
     from botocore.credentials import Credentials
 
     # At DEBUG botocore writes down what it signs, session tokens among it.
-    logging.getLogger("botocore.auth").setLevel(logging.INFO)
+    signers.logger.setLevel(logging.INFO)
     token = keys.session_token.get_secret_value() if keys.session_token else None
     credentials = Credentials(keys.access_key_id.get_secret_value(), keys.secret_access_key.get_secret_value(), token)
-    kind = S3SigV4Auth if model.signs_raw_paths else SigV4Auth
+    kind = signers.S3SigV4Auth if model.signs_raw_paths else signers.SigV4Auth
     auth = kind(credentials, model.signing_name, aws.region)
     place = urlsplit(upstream.url)
     # Without this, S3's bodies would be left out of the signature over TLS.
