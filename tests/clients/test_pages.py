@@ -23,7 +23,7 @@ from tests.fakes.valkey import PrivateValkey
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "clients"
 GATE = "https://gate.example.com"
-OURS = ("openai", "anthropic", "stripe", "github", "http")
+OURS = ("openai", "anthropic", "stripe", "github", "http", "agents-that-know")
 EXAMPLE = re.compile(r"```(python|js|bash)\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
 MEANWHILE = re.compile(
     r"(?:#|//) Meanwhile Ann (approves|rejects)(?:: (.+?))?(?: after (\d+) seconds)?\.?$", re.MULTILINE
@@ -123,7 +123,11 @@ async def decide(home: House, example: Example) -> None:
 
 async def ran(home: House, example: Example) -> str:
     """What the example prints, ids of calls blotted out."""
-    environment = {**os.environ, "GATE_KEY": home.agent_token(example.agent), "PYTHONPATH": str(PAGES.parents[1])}
+    environment = {
+        **os.environ,
+        "GATE_KEY": home.agent_token(example.agent),
+        "PYTHONPATH": str(PAGES.parent / "examples" / "agents"),
+    }
     process = await asyncio.create_subprocess_exec(
         *example.command(home.gate.agents_url),
         env=environment,
