@@ -464,7 +464,7 @@ class Holds(Section):
     keep_response_bytes: int = Field(default=1024 * 1024, ge=0)
     """Largest response kept for a repeat, bytes."""
     on_client_gone: OnGone = OnGone.KEEP
-    """`keep`: the hold goes on; `withdraw`: it ends with its client. What a gate says with `@on_client_gone` goes first."""
+    """`keep`: the hold goes on; `withdraw`: it ends with its client. A gate's `@on_client_gone` goes first."""
     detached_after_s: float = Field(default=2, ge=0)
     """How long an approved call waits for its client before a replica sends it without, seconds."""
     respond_async: bool = False

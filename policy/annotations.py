@@ -31,6 +31,7 @@ VOCABULARY: Mapping[str, frozenset[Kind]] = {
     "remedy": frozenset({Kind.GATE}),
     "channel": frozenset({Kind.GATE}),
     "stepup": frozenset({Kind.GATE}),
+    "on_client_gone": frozenset({Kind.GATE}),
     "notify": frozenset({Kind.GRANT, Kind.GATE}),
     "log": frozenset({Kind.GRANT}),
     "redact": frozenset({Kind.GRANT}),
@@ -39,6 +40,9 @@ VOCABULARY: Mapping[str, frozenset[Kind]] = {
 
 LOG_LEVELS = ("metadata", "headers", "full")
 """How much of a call the ledger keeps, from least to most."""
+
+WHEN_CLIENTS_GO = ("keep", "withdraw")
+"""Whether a hold goes on without its client or ends with it; of two gates the one that says withdraw counts."""
 
 _TIERS = tuple(Tier)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -80,6 +84,7 @@ def obligations(annotations: Mapping[str, str]) -> Obligations:
         remedies=frozenset({annotations["remedy"]}) if "remedy" in annotations else frozenset(),
         channels=_names(annotations.get("channel", "")),
         step_up="stepup" in annotations,
+        on_client_gone=annotations.get("on_client_gone"),
     )
 
 
@@ -98,6 +103,11 @@ def join(several: Iterable[Obligations]) -> Obligations:
         remedies=frozenset().union(*(one.remedies for one in parts)),
         channels=frozenset().union(*(one.channels for one in parts)),
         step_up=any(one.step_up for one in parts),
+        on_client_gone=max(
+            (one.on_client_gone for one in parts if one.on_client_gone is not None),
+            key=WHEN_CLIENTS_GO.index,
+            default=None,
+        ),
     )
 
 
@@ -109,6 +119,8 @@ def _wrong(name: str, text: str) -> str | None:
             return None if text in _TIERS else "expected one of low, medium, high"
         case "log":
             return None if text in LOG_LEVELS else f"expected one of {', '.join(LOG_LEVELS)}"
+        case "on_client_gone":
+            return None if text in WHEN_CLIENTS_GO else f"expected one of {', '.join(WHEN_CLIENTS_GO)}"
         case "stepup":
             return None if text in {"", "true"} else "expected no value"
         case "hold" | "notify" | "redact" | "channel":

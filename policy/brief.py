@@ -34,6 +34,8 @@ _LOOKS_LIKE_NOTHING = frozenset({
     *map(chr, range(0xFE00, 0xFE10)), *map(chr, range(0xE0100, 0xE01F0)),
 })  # fmt: skip
 """Letters and marks by category, blank on the screen: Unicode's default-ignorable ones, and the empty braille cell."""
+_MOVING = ("state", "votes", "progress", "execute_by", "settled_by", "outcome", "upstream_status", "client_left")
+"""What of a brief changes without the call changing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +106,14 @@ class Brief:
     settled_by: str
     outcome: str
     upstream_status: int | None
+    client_left: bool
+    """Whether nobody waits for the answer of a call that may still be sent."""
 
     @property
     def shown(self) -> str:
         """SHA-256 (hex) of the facts shown, for the ledger: what this person saw when deciding."""
         facts = asdict(self)
-        for moving in ("state", "votes", "progress", "execute_by", "settled_by", "outcome", "upstream_status"):
+        for moving in _MOVING:
             facts.pop(moving)
         return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
@@ -121,6 +125,7 @@ def brief(
     redact: Callable[[str], str] = lambda text: text,
     approvals: Approvals = Approvals(),
     whole: bool = False,
+    client_left: bool = False,
 ) -> Brief:
     """The brief of a hold. `body=None`: not at hand, as in lists, or no longer kept.
 
@@ -162,6 +167,7 @@ def brief(
         settled_by=visible(hold.settled_name),
         outcome=_outcome(hold.conclusion),
         upstream_status=hold.conclusion.upstream_status if hold.conclusion else None,
+        client_left=client_left and hold.state in OPEN | {State.APPROVED},
     )
 
 

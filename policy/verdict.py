@@ -58,6 +58,8 @@ class Obligations:
     remedies: frozenset[str] = frozenset()
     channels: frozenset[str] = frozenset()
     step_up: bool = False
+    on_client_gone: str | None = None
+    """`keep` or `withdraw`; None: nobody says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

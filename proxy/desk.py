@@ -90,7 +90,7 @@ class Desk:
             kept = await self._kept(held, after, click)
             if kept is not None:
                 self._measured(kept, click, now)
-                return Seen(hold=kept, body=None if kept.state in moves.FINAL else seen.body, now=now)
+                return replace(seen, hold=kept, body=None if kept.state in moves.FINAL else seen.body)
         return Refused(reason=Reason.CONFLICT, detail="Others keep changing this call. Open it again and decide anew.")
 
     async def show(self, person: Person, call: CallId, *, whole: bool = False) -> Brief | Refused:
@@ -106,7 +106,8 @@ class Desk:
     async def brief_of(self, seen: Seen, *, whole: bool = False) -> Brief:
         """What somebody who may see this hold is shown of it."""
         approvals = (await self._evidence((seen.hold,), seen.now))[seen.hold.call.id]
-        return brief(seen.hold, seen.body, redact=self.redact, approvals=approvals, whole=whole)
+        left = not seen.waiting
+        return brief(seen.hold, seen.body, redact=self.redact, approvals=approvals, whole=whole, client_left=left)
 
     async def listing(self, person: Person, *, settled: bool = False, limit: int = MOST_LISTED) -> tuple[Brief, ...]:
         """The holds this person may see, without their bodies.

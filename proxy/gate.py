@@ -23,7 +23,7 @@ from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
 from proxy.doors.arrival import Answer, Arrival, BearerText, Client, Held, Pending, Refusal, Relay
 from proxy.errors import AssentryError
-from proxy.holds.opening import Opening
+from proxy.holds.opening import Coming, Opening
 from proxy.holds.release import Release
 from proxy.holds.store import HoldStore
 from proxy.holds.waiting import Waiting
@@ -139,11 +139,13 @@ class Gate:
     # everything of the first one, the call and its body above all, is gone from memory during the second.
 
     async def _hold(self, call: Call, arrival: Arrival, ask: Ask) -> Answer | Held:
-        held = await self.opening.open(call, arrival.body, ask)
+        stays = not (arrival.patience.respond_async or self.always_async)
+        coming = Coming(sent_again=arrival.sent_again, stays=stays)
+        held = await self.opening.open(call, arrival.body, ask, coming=coming)
         if isinstance(held, Refused):
             await self.ledger.record(record.refused(call.id, held.reason, held.detail), Durability.WRITTEN)
             return _refusal(call, held.reason, held.detail, policies=ask.policies)
-        if arrival.patience.respond_async or self.always_async:
+        if not stays:
             return self._pending(held)
         return Held(
             id=arrival.id,
@@ -165,15 +167,14 @@ class Gate:
             return await self._turn_away(held, fault.reason, fault.detail)
 
     async def _settled(self, waiting: Held, client: Client) -> Answer:
-        deadline = waiting.deadline
-        held = await self.waiting.until_settled(waiting.hold, client, deadline=deadline)
+        held = await self.waiting.until_settled(waiting, client)
         while held.state is State.APPROVED and client.present():
             sent = await self.release.release(held)
             if isinstance(sent, Relay):
                 return sent
             # Another replica was first, or the law had second thoughts: go by what the hold says now.
-            held = await self.waiting.until_settled(waiting.hold, client, deadline=deadline)
-        # An approved call whose client is gone is sent by `proxy.holds.expiry`.
+            held = await self.waiting.until_settled(waiting, client)
+        # An approved call whose client is gone is sent by `proxy.holds.expiry`, if it may go without one.
         return await self._ended(held)
 
     async def _ended(self, held: Hold) -> Answer:

@@ -40,6 +40,7 @@ from proxy.express import Express
 from proxy.gate import Gate
 from proxy.holds.connection import StoreConnection, connect
 from proxy.holds.counters import Counters
+from proxy.holds.departure import Departure
 from proxy.holds.embedded import EmbeddedValkey
 from proxy.holds.endings import Endings
 from proxy.holds.expiry import Expiry
@@ -121,6 +122,7 @@ class _Assembly:
     admission: Admission
     sender: Sender
     release: Release
+    departure: Departure
     desk: Desk
     waiting: Waiting
     gate: Gate
@@ -241,9 +243,13 @@ class _Assembly:
             meters=self.meters,
             redact=Redactor(self.sealer.veiling_key).redact,
         )
+        self.departure = Departure(
+            store=self.store, ledger=self.ledger, meters=self.meters, otherwise=holds.on_client_gone
+        )
         expiry = Expiry(
             store=self.store,
             release=self.release,
+            departure=self.departure,
             ledger=self.ledger,
             meters=self.meters,
             detached_after_s=holds.detached_after_s,
@@ -254,7 +260,7 @@ class _Assembly:
         """The gate and its three doors."""
         holds = self.settings.holds
         key = veiling_key(self.ledger_directory)
-        self.waiting = Waiting(store=self.store, wakeups=self.wakeups, ledger=self.ledger, settings=self.settings)
+        self.waiting = Waiting(store=self.store, wakeups=self.wakeups, departure=self.departure, settings=self.settings)
         self.gate = Gate(
             admission=self.admission,
             law=self.law,

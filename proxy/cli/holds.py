@@ -186,6 +186,8 @@ def _brief(hold: Json) -> str:
     ]
     if _list(hold, "agent_words"):
         lines += ["The agent says (unverified)", *_facts(hold, "agent_words")]
+    if hold["client_left"]:
+        lines += ["Its client has left: nobody waits for the answer"]
     if hold["outcome"]:
         lines += ["Outcome", f"  {line(hold['outcome'])}"]
     return "\n".join([*lines, f"Fingerprint {line(hold['fingerprint_short'])}"])

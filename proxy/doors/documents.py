@@ -88,6 +88,8 @@ class HoldDocument(Document):
     settled_by: str
     outcome: str
     upstream_status: int | None
+    client_left: bool
+    """Whether nobody waits for the answer. Told of one hold, not in lists."""
 
 
 class HoldList(Document):
@@ -183,6 +185,7 @@ def hold_document(brief: Brief) -> HoldDocument:
         settled_by=brief.settled_by,
         outcome=brief.outcome,
         upstream_status=brief.upstream_status,
+        client_left=brief.client_left,
     )
 
 

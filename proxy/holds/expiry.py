@@ -15,6 +15,7 @@ from policy.verdict import Refused
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
 from proxy.errors import AssentryError
+from proxy.holds.departure import Departure
 from proxy.holds.release import Release
 from proxy.holds.store import HoldStore
 from proxy.meters import Meters
@@ -28,6 +29,7 @@ class Expiry:
 
     store: HoldStore
     release: Release
+    departure: Departure
     ledger: Ledger
     meters: Meters
     detached_after_s: float
@@ -65,5 +67,9 @@ class Expiry:
     async def _send_detached(self, call: CallId) -> None:
         held = await self.store.read(call)
         if held is None or held.state is not State.APPROVED:
+            return
+        if self.departure.ends(held):
+            # INVARIANT: never sent without its client. One that waits elsewhere after all has it sent there.
+            await self.departure.withdraw(held)
             return
         await self.release.release(held, detached=True)

@@ -1,4 +1,4 @@
-"""Where to find holds without knowing their ids: what is due, open, approved, unknown, recent, and whose.
+"""Where to find holds without knowing their ids: what is due, open, approved, unknown, recent, and whose; and the caps.
 
 Derived: the holds themselves are the truth, and `proxy.holds.store` heals these lists from them. All keys share one
 hash tag, so that one script moves a hold in all of them; a later revision is never overwritten by an earlier one.
@@ -7,11 +7,13 @@ hash tag, so that one script moves a hold in all of them; a later revision is ne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Self, assert_never
 
+from config.settings import Holds
 from policy.call import CallId
 from policy.hold import Hold, State
-from policy.principal import Identity
+from policy.reasons import Reason
+from policy.verdict import Refused
 from proxy.holds.connection import Command, StoreConnection, listed, load, text, whole
 
 _ADMIT = load("admit")
@@ -20,6 +22,24 @@ _INDEX = load("index")
 _GONE = -1
 _MOST_RECENT = 10_000
 """Entries in `recent`: what a console pages through; the ledger holds the rest."""
+_OVER = {
+    1: "This agent has too many calls waiting for approval. Wait for some to be decided, or withdraw them.",
+    2: "There are too many calls waiting for approval. Wait for some to be decided, or withdraw them.",
+    3: "This agent's calls that wait for approval are too large together. Wait for some to be decided, then try again.",
+}
+"""By what admit.lua answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whose:
+    """Whose caps a hold counts against, and with how much."""
+
+    agent: str
+    body_bytes: int
+
+    @classmethod
+    def of(cls, hold: Hold) -> Self:
+        return cls(agent=hold.call.principal.agent, body_bytes=hold.call.body_length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,26 +94,28 @@ class Indexes:
     def _held_by(self, agent: str) -> str:
         return self._key(f"held:{agent}")
 
-    async def admit(self, hold: Hold, *, per_agent: int, total: int) -> int:
-        """0 with the hold's place among the held ones taken; 1 or 2 when the agent's cap or the total is reached."""
+    async def admit(self, hold: Hold, *, caps: Holds) -> Refused | None:
+        """None with the hold's place among the held ones taken; Refused when that passes a cap."""
         agent = hold.call.principal.agent
-        keys = (self._key("due"), self._held_by(agent), self._key("agents"))
-        args = (hold.call.id, hold.decide_by, agent, per_agent, total)
-        return whole(await self._connection.script(_ADMIT, keys=keys, args=args))
+        keys = (self._key("due"), self._held_by(agent), self._key("agents"), self._key("sizes"), self._key("bytes"))
+        most = (caps.open_per_agent, caps.open_total, caps.bytes_per_agent)
+        args = (hold.call.id, hold.decide_by, agent, hold.call.body_length, *most)
+        over = whole(await self._connection.script(_ADMIT, keys=keys, args=args))
+        return Refused(reason=Reason.TOO_MANY_HELD, detail=_OVER[over]) if over else None
 
     def put(self, hold: Hold) -> Command:
         """Moves the hold to where its state belongs."""
-        return self._index(hold.call.id, hold.revision, hold.call.principal.agent, _placed(hold))
+        return self._index(hold.call.id, hold.revision, _Whose.of(hold), _placed(hold))
 
     def follow(self, hold: Hold) -> Command:
         """The same for a move; nothing where the hold has left the indexes, so that a late word brings none back."""
-        return self._index(hold.call.id, hold.revision, hold.call.principal.agent, _placed(hold), known=True)
+        return self._index(hold.call.id, hold.revision, _Whose.of(hold), _placed(hold), known=True)
 
     async def forget(self, call: CallId) -> None:
         """Drops a call that has no hold (any more)."""
         agent = await self._connection.command("HGET", self._key("agents"), call)
-        owner = text(agent) if agent is not None else ""
-        await self._connection.together(self._index(call, _GONE, owner, (None,) * 6))
+        whose = _Whose(agent=text(agent) if agent is not None else "", body_bytes=0)
+        await self._connection.together(self._index(call, _GONE, whose, (None,) * 6))
 
     async def due(self, now: float, *, limit: int) -> tuple[CallId, ...]:
         """Ids whose clock has run out, longest ago first, as far as the index knows."""
@@ -127,16 +149,17 @@ class Indexes:
     async def _ids(self, *words: str | float) -> tuple[CallId, ...]:
         return tuple(CallId(text(each)) for each in listed(await self._connection.command(*words)))
 
-    def _index(
-        self, call: CallId, revision: int, agent: Identity | str, placed: _Placed, *, known: bool = False
-    ) -> Command:
+    def _index(self, call: CallId, revision: int, whose: _Whose, placed: _Placed, *, known: bool = False) -> Command:
         names = ("due", "open", "approved", "unknown")
         keys = (
             self._key("revisions"),
             self._key("agents"),
+            self._key("sizes"),
+            self._key("bytes"),
             *(self._key(name) for name in names),
-            self._held_by(agent),
+            self._held_by(whose.agent),
             self._key("recent"),
         )
         scores = tuple("" if score is None else score for score in placed)
-        return _INDEX.on(keys=keys, args=(call, revision, agent, _MOST_RECENT, int(known), *scores))
+        args = (call, revision, whose.agent, whose.body_bytes, _MOST_RECENT, int(known), *scores)
+        return _INDEX.on(keys=keys, args=args)

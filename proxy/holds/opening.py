@@ -7,14 +7,26 @@ from dataclasses import dataclass
 from config.settings import Holds
 from policy import fingerprint as prints
 from policy.call import Call
-from policy.hold import Hold
+from policy.hold import Hold, State
 from policy.reasons import Reason
 from policy.verdict import Ask, Refused
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
-from proxy.errors import AssentryError
-from proxy.holds.store import HoldStore
+from proxy.errors import AssentryError, Outage
+from proxy.holds.store import HoldStore, Opened
 from proxy.meters import Meters
+
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coming:
+    """How a call came."""
+
+    sent_again: bool = False
+    """Whether its client says that it sent it before."""
+    stays: bool = True
+    """Whether its client waits for the answer; else it asks later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +38,16 @@ class Opening:
     meters: Meters
     settings: Holds
 
-    async def open(self, call: Call, body: bytes, ask: Ask) -> Hold | Refused:
+    async def open(self, call: Call, body: bytes, ask: Ask, *, coming: Coming = Coming()) -> Hold | Refused:
         """The live hold of this call, new or repeated; Refused beyond the caps or for a reused idempotency key.
 
         A new hold that cannot be recorded is withdrawn again, and the Outage raised: nothing is held off the record.
+        From here on somebody waits for it: the exchange of this call, or whoever asks later.
         """
         if len(body) > self.settings.body_bytes:
             most = f"A call that waits for approval may carry {self.settings.body_bytes} bytes at most."
             return Refused(reason=Reason.BODY_TOO_LARGE, detail=f"{most} This one is larger; ask for less at once.")
-        opened = await self.store.open(self._hold(call, ask, await self.store.now()), body)
+        opened = await self._opened(self._hold(call, ask, await self.store.now()), body, coming)
         if isinstance(opened, Refused):
             return opened
         if opened.attached:
@@ -47,6 +60,20 @@ class Opening:
             raise
         self.meters.held(opened.hold)
         return opened.hold
+
+    async def _opened(self, hold: Hold, body: bytes, coming: Coming) -> Opened | Refused:
+        for _ in range(_TRIES):
+            opened = await self.store.open(hold, body, sent_again=coming.sent_again)
+            if isinstance(opened, Refused):
+                return opened
+            if coming.stays:
+                state = await self.store.attendance.arrive(opened.hold.call.id, hold.call.id)
+            else:
+                state = await self.store.attendance.ask_later(opened.hold)
+            if state is opened.hold.state or state is not State.WITHDRAWN:
+                return opened
+            # Its last client left in the same moment, and it went with it. So this call is nobody's repeat.
+        raise Outage(Reason.STORE_UNAVAILABLE, "The call was withdrawn each time it was asked for. Try again.")
 
     def _hold(self, call: Call, ask: Ask, now: float) -> Hold:
         decide_by = now + (ask.obligations.timeout_s or self.settings.decide_within_s)

@@ -22,14 +22,15 @@ from policy.hold import FINAL, OPEN, Hold, State, withdraw
 from policy.reasons import Reason
 from policy.verdict import Refused
 from proxy.errors import AssentryError, BrokenPromise, OperatorFault, Outage
+from proxy.holds.attendance import Attendance, waiting_key
 from proxy.holds.connection import Command, Reply, StoreConnection, listed, load, text, whole
 from proxy.holds.documents import Documents, KeptResponse
 from proxy.holds.following import Following
 from proxy.holds.indexes import Indexes, deadline
-from proxy.holds.retention import DEFAULT, Retention
+from proxy.holds.retention import Retention
 from proxy.holds.sealing import Sealer
 
-__all__ = ["HoldStore", "KeptResponse", "Opened", "Retention", "Seen"]
+__all__ = ["HoldStore", "KeptResponse", "Opened", "Seen"]
 
 log = logging.getLogger("assentry.holds")
 
@@ -65,6 +66,8 @@ class Seen:
     body: bytes | None
     """None once the hold is settled, or where it was not asked for."""
     now: float
+    waiting: int
+    """How many clients wait for the answer, on any replica, or asked to be told later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,6 @@ class HoldStore:
         *,
         sealer: Sealer,
         holds: Holds,
-        retention: Retention = DEFAULT,
         moved: Callable[[Hold], None] = lambda _: None,
     ) -> None:
         """`moved` hears of every move that this process makes, as soon as it stands; see `keep` for several at once."""
@@ -92,8 +94,9 @@ class HoldStore:
         self._documents = Documents(sealer)
         self._indexes = Indexes(connection)
         self._holds = holds
-        self._retention = retention
+        self._retention = Retention.of(holds)
         self._moved = moved
+        self.attendance = Attendance(connection)
         self._following = Following(connection, self._indexes, heal=self._heal)
 
     async def run(self) -> None:
@@ -108,8 +111,11 @@ class HoldStore:
         """Unix seconds, by the store's clock."""
         return _seconds(await self._connection.script(_NOW, keys=(self._connection.key("index", "due"),)))
 
-    async def open(self, hold: Hold, body: bytes) -> Opened | Refused:
-        """The hold given, kept, or the live one with the same likeness; Refused beyond the caps or for a reused key."""
+    async def open(self, hold: Hold, body: bytes, *, sent_again: bool = False) -> Opened | Refused:
+        """The hold given, kept, or the live one with the same likeness; Refused beyond the caps or for a reused key.
+
+        `sent_again`: see `Retention.repeats`.
+        """
         # For as long as opening may take, and then for as long as the key means the call: a flood of calls that are
         # refused for their number leaves no flood of keys.
         if not await self._bound(hold, life_s=self._retention.opening_s):
@@ -121,7 +127,10 @@ class HoldStore:
             pointed = await self._connection.command("GET", self._pointer(hold))
             found = await self._find(CallId(text(pointed))) if pointed is not None else None
             # Where the replica that opened it has not confirmed it yet, and perhaps died, we do.
-            if found is not None and self._repeats(found) and (found.confirmed or await self._confirm(found.hold)):
+            repeats = found is not None and self._retention.repeats(
+                found.hold, now=found.now, delivered=found.delivered, sent_again=sent_again
+            )
+            if found is not None and repeats and (found.confirmed or await self._confirm(found.hold)):
                 return Opened(hold=found.hold, attached=True)
             opened = await self._opened(hold, body, over="" if pointed is None else text(pointed))
             if opened is not None:
@@ -137,13 +146,13 @@ class HoldStore:
         """The hold with its body and the time, all of one moment. Raises as `read`."""
         if not _is_id(call):
             return None
-        keys = (self._key(call, "hold"), self._key(call, "body"))[: 1 + body]
-        document, revision, state, sealed, *time = listed(await self._connection.script(_LOOK, keys=keys))
+        keys = (self._key(call, "hold"), waiting_key(self._connection, call), self._key(call, "body"))[: 2 + body]
+        document, revision, state, sealed, waiting, *time = listed(await self._connection.script(_LOOK, keys=keys))
         if not isinstance(document, bytes):
             return None
         hold = self._documents.read_hold(call, document, revision=whole(revision), state=text(state))
         carried = self._documents.read_body(call, sealed) if isinstance(sealed, bytes) else None
-        return Seen(hold=hold, body=carried, now=_seconds(time))
+        return Seen(hold=hold, body=carried, now=_seconds(time), waiting=whole(waiting))
 
     async def body(self, call: CallId) -> bytes | None:
         """The held call's body; None once the hold is settled, or where there is none."""
@@ -156,12 +165,13 @@ class HoldStore:
         *moves: Hold,
         not_after: float | None = None,
         durable: bool = False,
+        alone: bool = False,
     ) -> Hold | None:
         """The last of `moves`, kept; None when somebody else moved the hold first, or it is `not_after` already.
 
         Several moves are one write: nobody ever finds the hold between them, and all of them stand or none. `moved`
-        hears of the first. `durable`: the replicas that the settings ask for have it too; raises Outage when too few
-        do, and the moves may then stand or not: read again.
+        hears of the first. `alone`: None too while anybody waits for the answer. `durable`: the replicas that the
+        settings ask for have it too; raises Outage when too few do, and the moves may then stand or not: read again.
         """
         if not moves or not all(_follows(one, other) for one, other in pairwise((before, *moves))):
             raise BrokenPromise(Reason.INTERNAL, f"Not a move of the hold {before.call.id!r}: wrong call or revision.")
@@ -178,7 +188,8 @@ class HoldStore:
             self._connection.moved_channel,
             call,
         )
-        keys = (self._key(call, "hold"), self._key(call, "body"))
+        keys = [self._key(call, "hold"), self._key(call, "body")]
+        keys += [waiting_key(self._connection, call)] if alone else []
         with self._following.suspecting(call):
             if await self._connection.script(_KEEP, keys=keys, args=args, durable=durable) != 1:
                 return None
@@ -267,21 +278,15 @@ class HoldStore:
         binding = self._connection.key(digest, "key")
         return await self._connection.script(_BIND, keys=(binding,), args=(hold.likeness, life_s)) == 1
 
-    def _repeats(self, found: _Found) -> bool:
-        window_s = self._holds.replay_window_s
-        return self._retention.repeats(found.hold, now=found.now, delivered=found.delivered, replay_window_s=window_s)
-
     async def _opened(self, hold: Hold, body: bytes, *, over: str) -> Opened | Refused | None:
         """The new hold, kept; Refused beyond a cap; None when another replica was quicker."""
         call = hold.call.id
         written = self._written(hold, body)
-        caps = self._holds
         await self._following.catch_up()
         with self._following.suspecting(call):
-            admitted = await self._indexes.admit(hold, per_agent=caps.open_per_agent, total=caps.open_total)
-            if admitted != 0:
-                return _too_many(of_one_agent=admitted == 1)
-            life_s = self._retention.pointer_life_s(hold, replay_window_s=caps.replay_window_s)
+            if refused := await self._indexes.admit(hold, caps=self._holds):
+                return refused
+            life_s = self._retention.pointer_life_s(hold)
             await self._bound(hold, life_s=life_s)
             if await self._connection.together(written) != [1]:
                 raise BrokenPromise(Reason.INTERNAL, f"The call id {call!r} came twice.")
@@ -381,14 +386,6 @@ def _follows(before: Hold, after: Hold) -> bool:
 
 def _is_id(call: CallId) -> bool:
     return call.isascii() and call.isprintable()  # ids come from links and clicks, too
-
-
-def _too_many(*, of_one_agent: bool) -> Refused:
-    whose = "This agent has" if of_one_agent else "There are"
-    return Refused(
-        reason=Reason.TOO_MANY_HELD,
-        detail=f"{whose} too many calls waiting for approval. Wait for some to be decided, or withdraw them.",
-    )
 
 
 def _seconds(time: Reply) -> float:

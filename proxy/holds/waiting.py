@@ -8,15 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from config.settings import OnGone, Settings
+from config.settings import Settings
 from policy.call import CallId
-from policy.hold import OPEN, Hold, State, withdraw
+from policy.hold import OPEN, Hold, State
 from policy.reasons import Reason
-from policy.verdict import Refused
-from proxy.audit import record
-from proxy.audit.ledger import Durability, Ledger
-from proxy.doors.arrival import Client, Patience
+from proxy.doors.arrival import Client, Held, Patience
 from proxy.errors import BrokenPromise
+from proxy.holds.departure import Departure
 from proxy.holds.store import HoldStore
 from proxy.holds.wakeups import Wakeups
 
@@ -29,7 +27,7 @@ class Waiting:
 
     store: HoldStore
     wakeups: Wakeups
-    ledger: Ledger
+    departure: Departure
     settings: Settings
     monotonic: Callable[[], float] = time.monotonic
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -55,33 +53,28 @@ class Waiting:
         self._stopping.set()
         self.wakeups.ring_all()
 
-    async def until_settled(self, call: CallId, client: Client, *, deadline: float) -> Hold:
+    async def until_settled(self, waiting: Held, client: Client) -> Hold:
         """The hold once it is approved or ended; as it stands when the time is over, the client leaves, or we stop."""
+        call, deadline = waiting.hold, waiting.deadline
         with self.wakeups.listen(call) as wakeup, client.leaving(wakeup.ring):
             # Between two looks nothing of the hold is kept: there may be many, and they may wait for long.
             while (hold := await self._settled(call, wakeup.told(), client, deadline)) is None:
                 await wakeup.wait(deadline - self.monotonic())
-            return hold
+                await self.store.attendance.arrive(call, waiting.id)
+        if client.present() and hold.state not in OPEN:
+            return hold  # It goes on waiting, for what comes of the approval.
+        return await self._without(waiting, client, hold)
 
     async def _settled(self, call: CallId, told: Hold | None, client: Client, deadline: float) -> Hold | None:
         # What was told is as good as read: whatever follows from it is compared with the store once more.
         held = told or await self.store.read(call)
         if held is None:
             raise BrokenPromise(Reason.NO_SUCH_HOLD, "The hold of this call is gone from the store.")
-        if held.state not in _UNSETTLED or self.monotonic() >= deadline or self._stopping.is_set():
-            return held
-        return None if client.present() else await self._left_alone(held)
+        over = self.monotonic() >= deadline or self._stopping.is_set() or not client.present()
+        return held if over or held.state not in _UNSETTLED else None
 
-    async def _left_alone(self, held: Hold) -> Hold:
-        if self.settings.holds.on_client_gone is OnGone.KEEP or held.state not in OPEN:
-            return held
-        if self.wakeups.listeners(held.call.id) > 1:
-            return held  # The same call, asked for again here, still waits.
-        who = held.call.principal.agent
-        gone = withdraw(held, who, who, "The agent went away.", await self.store.now())
-        if isinstance(gone, Refused):
-            return held
-        kept = await self.store.keep(held, gone)
-        if kept is not None:
-            await self.ledger.record(record.moved(kept), Durability.SYNCED)
-        return kept or held
+    async def _without(self, waiting: Held, client: Client, held: Hold) -> Hold:
+        others = await self.store.attendance.leave(waiting.hold, waiting.id)
+        if client.present() or others or held.state not in OPEN or not self.departure.ends(held):
+            return held  # One whose time is over was told to come back.
+        return await self.departure.withdraw(held) or held

@@ -82,7 +82,7 @@ def test_a_value_of_the_wrong_type_is_refused(name: str, text: str) -> None:
 @pytest.mark.parametrize("name", sorted(VOCABULARY))
 @pytest.mark.parametrize("kind", Kind)
 def test_an_annotation_stands_only_where_it_means_something(name: str, kind: Kind) -> None:
-    fine = {"timeout": "5m", "severity": "low", "log": "full", "stepup": ""}.get(name, "x")
+    fine = {"timeout": "5m", "severity": "low", "log": "full", "stepup": "", "on_client_gone": "keep"}.get(name, "x")
     assert bool(complaints({name: fine}, kind=kind)) is (kind not in VOCABULARY[name])
 
 
