@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
@@ -155,9 +155,7 @@ def brief(
         decide_by=hold.decide_by,
         execute_by=hold.execute_by,
         who=_who(call),
-        change=tuple(
-            Line(label=name, text=_named(name, _changed(call, name), redact)) for name in sorted(call.input.values)
-        ),
+        change=tuple(line for number, one in enumerate(call.each()) for line in _change(one, number, redact)),
         target=redact(in_line(f"{call.target.method} {call.target.raw}")),
         headers=tuple(Line(label=name, text=redact(in_line(value))) for name, value in call.headers),
         body=redact(text) if body is not None else "(not kept)",
@@ -169,6 +167,15 @@ def brief(
         upstream_status=hold.conclusion.upstream_status if hold.conclusion else None,
         client_left=client_left and hold.state in OPEN | {State.APPROVED},
     )
+
+
+def _change(one: Call, number: int, redact: Callable[[str], str]) -> Iterator[Line]:
+    """The typed input. Of a part of a call (from 1 on) what it does comes first, and all of it under its number."""
+    if number:
+        yield Line(label=f"part {number}", text=redact(sentence(one)))
+    for name in sorted(one.input.values):
+        label = f"part {number} {name}" if number else name
+        yield Line(label=label, text=_named(name, _changed(one, name), redact))
 
 
 def sentence(call: Call) -> str:

@@ -7,7 +7,7 @@ shown and sent. The body itself stays outside; the law sees its digest and the t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NewType
 
 from policy.operation import Operation
@@ -81,6 +81,15 @@ class AgentWords:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of several things that one call asks for at once."""
+
+    operation: Operation
+    input: Input
+    resource: Resource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One call of an agent."""
 
@@ -108,6 +117,8 @@ class Call:
     idempotency_key: str | None = None
     received_at: float
     """Unix seconds."""
+    parts: tuple[Part, ...] = ()
+    """What it asks for, where that is more than one thing; `operation` then stands for all of it."""
 
     @property
     def amount_minor(self) -> int:
@@ -115,6 +126,12 @@ class Call:
         money = self.operation.money
         value = self.input.values.get(money.amount) if money else None
         return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+    def each(self) -> tuple[Call, ...]:
+        """The call as a whole and as each of its parts alone, every one to be judged by itself."""
+        whole = replace(self, parts=())
+        alone = (replace(whole, operation=p.operation, input=p.input, resource=p.resource) for p in self.parts)
+        return (whole, *alone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

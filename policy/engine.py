@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cedarpy import Decision, Entities, PolicySet, is_authorized
 
-from policy import facts, fitness
+from policy import facts, fitness, several
 from policy.annotations import Kind, join
 from policy.attempt import Act, Attempt
 from policy.bundle import Bundle
@@ -112,8 +112,12 @@ class Engine:
     ) -> Verdict:
         """The verdict on a call at `now` (Unix seconds), with the approvals that count and the agent's counters.
 
-        `recent` may be left out where `reads_recent` says that no policy looks at it.
+        `recent` may be left out where `reads_recent` says that no policy looks at it. Of a call in parts, the strictest
+        verdict on the whole and on each part.
         """
+        if call.parts:
+            found = [self.judge(one, now=now, recent=recent, approvals=approvals) for one in call.each()]
+            return several.strictest(found, [part.operation.name for part in call.parts])
         known = self._know(call.operation.name)
         if known is None:
             return self._deny(Reason.NO_POLICY_PERMITS, f"No policy knows the operation {call.operation.name!r}.")
@@ -132,7 +136,14 @@ class Engine:
             return self._unevaluated(part.rules, ())
 
     def judge_act(self, attempt: Attempt) -> Allow | Deny:
-        """Whether a person may do what they try to do about a hold. Used by `policy.electorate` alone."""
+        """Whether a person may do what they try to do about a hold. Used by `policy.electorate` alone.
+
+        Of a call in parts, they have to be entitled to the whole and to each part.
+        """
+        if attempt.hold.call.parts:
+            calls = attempt.hold.call.each()
+            acts = (self.judge_act(replace(attempt, hold=replace(attempt.hold, call=one))) for one in calls)
+            return several.strictest_act(tuple(acts))
         part = self.bundle.review(attempt.act)
         try:
             return self._recall_act(part, attempt)

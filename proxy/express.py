@@ -224,7 +224,8 @@ class Express:
         law = self._law.current
         call = name_call(arrived, known.believed.proof, law=law, sample=self.gate.sample(call_id))
         # A call that chance refuses here would be drawn again, under another id, on the ordinary path.
-        if isinstance(call, Refused) or not law.engine.steady(call.operation.name):
+        # In parts it would have to be steady in each.
+        if isinstance(call, Refused) or call.parts or not law.engine.steady(call.operation.name):
             return None
         verdict = self._law.judge_at_once(call, by=law)
         ready = self._sender.ready(call, body) if isinstance(verdict, Allow) else None

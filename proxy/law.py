@@ -62,7 +62,12 @@ class Law:
         return verdict
 
     def judge_at_once(self, call: Call, approvals: Approvals = Approvals(), *, by: InForce) -> Verdict | None:
-        """The same ruling where nothing has to be counted; None where it has."""
+        """The same ruling where nothing has to be counted; None where it has.
+
+        A call in parts is not counted: it is refused if a policy counts any of them.
+        """
+        if call.parts:
+            return by.engine.judge(call, now=self._now(), recent=None, approvals=approvals)
         if by.engine.reads_recent(call.operation.name):
             return None
         return by.engine.judge(call, now=self._now(), recent=Recent(), approvals=approvals)

@@ -44,6 +44,7 @@ def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: i
         received_at=arrival.received_at,
     )
 
+        parts=named.parts,
 
 def name_again(call: Call, body: bytes, *, law: InForce) -> Call | Refused:
     """The same call named by the catalogue in force now, which may differ from the one it was held under."""
@@ -60,3 +61,4 @@ def name_again(call: Call, body: bytes, *, law: InForce) -> Call | Refused:
         sensitivity=named.sensitivity,
         method_override=named.method_override,
     )
+        parts=named.parts,

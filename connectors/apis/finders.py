@@ -50,6 +50,8 @@ class Found:
     A finder may put others there than segments: a verb, a header's value."""
     body: Body | None = None
     """What body fields are read from, where that is not the call's own body: XML as a tree, a query's arguments."""
+    parts: tuple[Found, ...] = ()
+    """Where one call asks for several things: each of them, judged beside the whole, and the strictest verdict wins."""
 
 
 Finder = Callable[[Asked], Found | BadBody | None]
@@ -81,6 +83,7 @@ class Connector(Protocol):
 
 _MODULES: Mapping[str, str] = {
     "aws": "connectors.apis.aws.naming",
+    "graphql": "connectors.apis.graphql.finding",
     "kubernetes": "connectors.apis.kubernetes.finding",
     "mcp": "connectors.apis.mcp.finding",
 }

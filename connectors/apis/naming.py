@@ -7,7 +7,7 @@ was not scanned says so. Only a body that breaks its own declared format is refu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -15,18 +15,20 @@ from connectors.apis import bodies
 from connectors.apis.bodies import Body, Document, Form, Json, Malformed, Nothing
 from connectors.apis.catalogue import Catalogue
 from connectors.apis.detectors import UNSCANNED
-from connectors.apis.finders import Asked, BadBody
+from connectors.apis.finders import Asked, BadBody, Finder, Found
 from connectors.apis.matcher import Match, Matcher
 from connectors.apis.reading import Reader, decoded, loose
 from connectors.apis.sensitivity import scannable, sensitivity
-from policy.call import Input, InputValue, Resource, Sensitivity, Target
-from policy.operation import Operation, unknown
+from policy.call import Input, InputValue, Part, Resource, Sensitivity, Target
+from policy.operation import Operation, Tier, unknown
 from policy.reasons import Reason
 
 Headers = tuple[tuple[str, str], ...]
 """Names in lower case, in the order of arrival."""
 
 _NO_QUERY = Form(root={})
+_TIERS = tuple(Tier)
+"""From the least grave on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class Named:
     sensitivity: Sensitivity
     method_override: bool
     """True when query or form carries `_method`: some upstreams would obey it (threats P3)."""
+    parts: tuple[Part, ...] = ()
+    """As of a call: where it asks for several things, each of them."""
 
 
 class _Bodies(NamedTuple):
@@ -61,6 +65,11 @@ class Namer:
         self._json_depth = json_depth
         self._readers: dict[str, Reader] = {}
 
+    @property
+    def find(self) -> Finder | None:
+        """What names the calls, where no templates do."""
+        return self._find
+
     def name_call(self, target: Target, headers: Headers, body: bytes) -> Named | BadBody:
         """The name and reading of a call. `headers` are those that reach the upstream, names in lower case."""
         content_type = next((value for name, value in headers if name == "content-type"), None)
@@ -70,13 +79,20 @@ class Namer:
         found = self._find(Asked(target=target, headers=headers, raw=body, body=read))
         if isinstance(found, BadBody):
             return found
-        operation = self._named.get(found.name) if found else None
-        if found is None or operation is None:
+        # Whoever asks for one thing that nobody knows beside others asks for something that nobody knows.
+        if found is None or any(one.name not in self._named for one in (found, *found.parts)):
             return self._read(
                 Match(operation=unknown(self._upstream, target.method)), target, body, _Bodies(read, read)
             )
-        match = Match(operation=operation, captured=found.captured)
-        return self._read(match, target, body, _Bodies(read, read if found.body is None else found.body))
+        parts = tuple(self._part(one, target, read) for one in found.parts)
+        match = Match(operation=_whole(self._named[found.name], parts), captured=found.captured)
+        named = self._read(match, target, body, _Bodies(read, read if found.body is None else found.body))
+        return named if isinstance(named, BadBody) or not parts else _in_parts(named, parts)
+
+    def _part(self, found: Found, target: Target, read: Body) -> Part:
+        operation, meant = self._named[found.name], read if found.body is None else found.body
+        typed = self._reader(operation).read(found.captured, self._query(target.query), meant)
+        return Part(operation=operation, input=typed, resource=_resource(operation, typed, target))
 
     def name(self, target: Target, content_type: str | None, body: bytes) -> Named | BadBody:
         """The same by templates alone. `content_type` is the header's text, `body` the bytes that will be sent."""
@@ -97,7 +113,7 @@ class Namer:
             operation=operation,
             input=typed,
             resource=_resource(operation, typed, target),
-            sensitivity=self._labels(match, target, typed, query, body.sent),
+            sensitivity=self._labels(match, target, typed, query, body),
             method_override=(
                 (bool(target.query) and _overrides(query, target.query.encode("utf-8", "replace")))
                 or _overrides(body.sent, raw)
@@ -113,17 +129,55 @@ class Namer:
             reader = self._readers[operation.name] = Reader(operation)
         return reader
 
-    def _labels(self, match: Match, target: Target, typed: Input, query: Form | Malformed, read: Body) -> Sensitivity:
-        body, body_whole = scannable(read)
+    def _labels(
+        self, match: Match, target: Target, typed: Input, query: Form | Malformed, read: _Bodies
+    ) -> Sensitivity:
+        body, body_whole = scannable(read.sent)
         asked, query_whole = scannable(query)
         path: dict[str, Json] = {name: decoded(raw) for name, raw in match.captured}
         # Of an unknown call every segment is looked at: none of them is known to be harmless.
         where: Json = path if match.operation.known else decoded(target.path)
         values: tuple[tuple[str, Json], ...] = (("path", where), ("query", asked), ("body", body))
         found = sensitivity(match.operation, typed, values, scan_bytes=self._scan_bytes)
+        if read.meant is not read.sent:
+            found = _anywhere(found)
         if body_whole and query_whole:
             return found
         return Sensitivity(labels=found.labels | {UNSCANNED}, counts=found.counts, paths=found.paths)
+
+
+def _anywhere(found: Sensitivity) -> Sensitivity:
+    """The same, with the whole call (the empty pointer) among the places of whatever was found.
+
+    Fields that are read from something else than the body are not where the pointers into the body say.
+    """
+    return replace(found, paths={label: (*pointers, "") for label, pointers in found.paths.items()})
+
+
+def _whole(operation: Operation, parts: tuple[Part, ...]) -> Operation:
+    """The operation that stands for all parts, as grave as the gravest of them."""
+    if not parts:
+        return operation
+    under = [operation, *(part.operation for part in parts)]
+    return replace(
+        operation,
+        tier=max((one.tier for one in under), key=_TIERS.index),
+        classes=frozenset().union(*(one.classes for one in under)),
+        labels=frozenset().union(*(one.labels for one in under)),
+    )
+
+
+def _in_parts(named: Named, parts: tuple[Part, ...]) -> Named:
+    """The name of the whole, with its parts and the labels of their fields."""
+    labels = {
+        label
+        for part in parts
+        for one in part.operation.fields
+        if one.name in part.input.values or one.name in part.input.unreadable
+        for label in one.labels
+    }
+    carried = replace(named.sensitivity, labels=named.sensitivity.labels | labels)
+    return replace(named, parts=parts, sensitivity=carried)
 
 
 def _foreign(read: Body | Form | Malformed, refused: frozenset[str]) -> BadBody | None:

@@ -52,6 +52,16 @@ def of_call(call: Call, *, redact: frozenset[str], trace: str | None) -> Facts:
         "idempotency_key": Veiled(value=call.idempotency_key) if call.idempotency_key is not None else None,
         "received_at": call.received_at,
         "trace": trace or trace_id(call.headers),
+        **({"parts": [_part(one, redact=redact) for one in call.each()[1:]]} if call.parts else {}),
+    }
+
+
+def _part(alone: Call, *, redact: frozenset[str]) -> Facts:
+    return {
+        "operation": alone.operation.name,
+        "input": _input(alone, redact=redact),
+        "unreadable": in_order(alone.input.unreadable),
+        "missing": in_order(alone.input.missing),
     }
 
 

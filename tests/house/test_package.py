@@ -20,7 +20,7 @@ from tests.house.source import ROOMS, ROOT, Module, checks, imported, rooms
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SHIPPED = frozenset(
-    {".py", ".typed", ".cedar", ".cedarschema", ".lua", ".html", ".css", ".js", ".svg", ".yaml", ".json", ".txt"}
+    {".py", ".typed", ".cedar", ".cedarschema", ".lua", ".html", ".css", ".js", ".svg", ".yaml", ".json", ".txt", ".md"}
 )
 COMES_ALONG = frozenset({"pydantic_core"})
 """Imported, but not asked for: pydantic pins its own core exactly."""
@@ -66,7 +66,7 @@ def test_no_other_distribution_owns_our_import_names():
 
 
 def test_everything_that_is_imported_is_asked_for_by_name():
-    shipped = _asked("aws", "embedded", "demo")
+    shipped = _asked("aws", "embedded", "demo", "graphql")
     assert _undeclared(rooms(), shipped) == set()
     assert _undeclared(checks(), shipped | _asked("test", "check")) == set()
 
