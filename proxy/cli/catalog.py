@@ -5,13 +5,19 @@ Exit status 0: done, or the call is known; 1: the call is not in the catalogue; 
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 if TYPE_CHECKING:
+    from connectors.apis.bodies import Json
     from connectors.apis.catalogue import Catalogue
+    from connectors.apis.documents import Tree
     from policy.operation import Operation
 
 app = typer.Typer(no_args_is_help=True, help="Operation catalogues: import, check, try, list.")
@@ -38,15 +44,35 @@ def import_(
     text = writing.written(catalogue.operations)
     for note in catalogue.notes:
         typer.echo(f"note: {note}", err=True)
-    if output is None:
-        typer.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        typer.echo(f"{output}: cannot be written ({type(exc).__name__})", err=True)
-        raise typer.Exit(2) from exc
-    typer.echo(f"{output}: {len(catalogue.operations)} operations")
+    _write(text, output, f"{len(catalogue.operations)} operations")
+
+
+@app.command()
+def mcp(
+    url: Annotated[str, typer.Argument(help="The MCP server's endpoint: https://mcp.example/mcp")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The catalogue file; one that is there is made again.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", help="Name of an environment variable with a bearer token.")
+    ] = None,
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; status 1 if the tools are not those of the file.")
+    ] = False,
+) -> None:
+    """Pin the tools of an MCP server in a catalogue."""
+    from connectors.apis.mcp.writing import made
+
+    before = _tree(output) if output is not None and output.exists() else {}
+    result = made(_fetched(url, token), path=urlsplit(url).path, before=before)
+    for word, names in (("new", result.added), ("changed", result.changed), ("gone", result.gone)):
+        for name in names if before or word != "new" else ():
+            typer.echo(f"{word}: {name}", err=True)
+    for name in result.left_out:
+        typer.echo(f"note: {name!r} is left out: it can be no operation's name, or stands twice", err=True)
+    if only_check:
+        raise typer.Exit(1 if result.differs else 0)
+    _write(result.text, output, f"{result.tools} tools")
 
 
 @app.command()
@@ -112,6 +138,43 @@ def _loaded(file: Path, upstream: str | None, connector: str = "generic") -> Cat
         for problem in exc.problems:
             typer.echo(str(problem), err=True)
         raise typer.Exit(2) from exc
+
+
+def _fetched(url: str, token: str | None) -> tuple[Mapping[str, Json], ...]:
+    from proxy.mcp.fetching import Unlisted, tools_of
+
+    if token is not None and not os.environ.get(token):
+        typer.echo(f"--token: the environment variable {token} is not set", err=True)
+        raise typer.Exit(2)
+    headers = {"Authorization": f"Bearer {os.environ[token]}"} if token else {}
+    try:
+        return asyncio.run(tools_of(url, headers=headers))
+    except Unlisted as exc:
+        typer.echo(exc.detail, err=True)
+        raise typer.Exit(2) from exc
+
+
+def _tree(file: Path) -> dict[str, Tree]:
+    from connectors.apis.documents import tree
+    from connectors.apis.errors import CatalogueRefused
+
+    try:
+        return tree(file)
+    except CatalogueRefused as exc:
+        typer.echo("\n".join(map(str, exc.problems)), err=True)
+        raise typer.Exit(2) from exc
+
+
+def _write(text: str, output: Path | None, what: str) -> None:
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        typer.echo(f"{output}: cannot be written ({type(exc).__name__})", err=True)
+        raise typer.Exit(2) from exc
+    typer.echo(f"{output}: {what}")
 
 
 def _line(one: Operation) -> str:

@@ -262,6 +262,9 @@ class AgentsDoor:
         if isinstance(head, Refused):
             return replies.Manner(resource_metadata=metadata)
         route = self._entrance.route_of(head.host, head.path)
+        if route and route.upstream.connector == "mcp" and route.upstream.host is None:
+            # Its clients ask for a token for the very URL that they called (RFC 9728 section 3.3).
+            metadata = metadata_url(self._base, path=head.path)
         return replies.Manner(
             connector=_manner_of(route.upstream, head) if route else "generic",
             resource_metadata=metadata,

@@ -61,7 +61,7 @@ def _tools(app: MCPServer, done: list[tuple[str, dict[str, Any]]]) -> None:
 @asynccontextmanager
 async def mcp_server(*, json_response: bool = False) -> AsyncIterator[FakeMcpServer]:
     """A running server. `json_response`: it answers in one piece instead of by a stream."""
-    app = MCPServer("fake")
+    app = MCPServer("fake", log_level="CRITICAL")
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", 0))
