@@ -54,7 +54,7 @@ def _names_of(tool: dict[str, Json]) -> set[str] | None:
     within = function if isinstance(function, dict) else {}
     said = [one for one in (tool.get("name"), within.get("name")) if one is not None]
     kind = tool.get("type")
-    if kind not in {None, "function", "custom"}:
+    if kind not in (None, "function", "custom"):
         said.append(re.sub(r"_20[0-9]{6}$", "", kind) if isinstance(kind, str) else kind)
     names = {one for one in said if isinstance(one, str) and one}
     return names if len(said) == len([one for one in said if isinstance(one, str) and one]) else None

@@ -97,6 +97,8 @@ def door_settings(
             settings.Upstream(name="openai", url="http://127.0.0.1:9", connector="openai"),
             settings.Upstream(name="stripe", url="http://127.0.0.1:9", connector="stripe"),
             settings.Upstream(name="github", url="http://127.0.0.1:9", connector="github"),
+            settings.Upstream(name="anthropic", url="http://127.0.0.1:9", connector="anthropic"),
+            settings.Upstream(name="slack", url="http://127.0.0.1:9", connector="slack"),
             settings.Upstream(name="own", url="http://127.0.0.1:9", host="own.example"),
         ),
     )
