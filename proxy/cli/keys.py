@@ -46,12 +46,13 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to pri
 
 
 @app.command()
-def issue(
+def issue(  # noqa: PLR0913, PLR0917 - an option each
     agent: Annotated[str, typer.Argument(help="The OIDC subject it stands for: <issuer name>:<sub>.")],
     owner: Annotated[str | None, typer.Option("--owner", help="The person who answers for it: <issuer>:<sub>.")] = None,
     group: Annotated[list[str] | None, typer.Option("--group", "-g", help="A group of it; repeatable.")] = None,
     lifetime: Annotated[str, typer.Option("--lifetime", help="How long it works: 12h, 90d.")] = "90d",
     note: Annotated[str, typer.Option("--note", help="What it is for.")] = "",
+    aws: Annotated[bool, typer.Option("--aws", help="A pair for AWS's SDKs, to sign with, instead of a key.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Issue a key and print it, once."""
@@ -66,9 +67,11 @@ def issue(
         from proxy.identity.key_office import KeyOffice
 
         office = KeyOffice(_keys(connection, settings), write=_on_the_ledger(settings), account=_account())
-        _, text = await office.issue(
-            named, owner=answerable, groups=frozenset(group or ()), lifetime_s=lifetime_s, note=note
-        )
+        groups = frozenset(group or ())
+        if aws:
+            pair = await office.issue_pair(named, owner=answerable, groups=groups, lifetime_s=lifetime_s, note=note)
+            return f"AWS_ACCESS_KEY_ID={pair.access_key_id}\nAWS_SECRET_ACCESS_KEY={pair.signing_secret}"
+        _, text = await office.issue(named, owner=answerable, groups=groups, lifetime_s=lifetime_s, note=note)
         return text
 
     typer.echo(_connected(settings, work))

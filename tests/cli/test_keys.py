@@ -27,6 +27,24 @@ def recorded(ledger: Path) -> list[dict]:
     return [record for record in map(json.loads, lines) if record["kind"] == "key-issued"]
 
 
+async def test_a_pair_to_sign_with_is_printed_once_and_kept_where_nobody_reads_it(tmp_path: Path):
+    async with gate(tmp_path) as live:
+        config = ("--config", tmp_path / "assentry.yaml")
+        issued = await ran("keys", "issue", AGENT, "--aws", "--lifetime", "12h", *config)
+        assert (issued.status, issued.err) == (0, "")
+        told = dict(line.split("=", 1) for line in issued.out.splitlines())
+        pair = await live.gate.agent_keys.pair(told["AWS_ACCESS_KEY_ID"])
+        secret = told["AWS_SECRET_ACCESS_KEY"]
+        assert (pair.secret, pair.principal.agent) == (secret, AGENT)
+        assert secret not in repr(pair)
+        for listed in (await ran("keys", "ls", *config), await ran("keys", "ls", "-o", "json", *config)):
+            assert told["AWS_ACCESS_KEY_ID"].removeprefix("ASSENTRY").lower() in listed.out
+            assert secret not in listed.out
+        assert secret not in json.dumps(recorded(tmp_path / "state" / "ledger"))
+        # Its other half opens nothing: nobody was ever told the text of this key.
+        assert await charges(live, f"ask_{pair.principal.token_id}_{secret}xxx") == 401
+
+
 async def test_a_key_is_on_the_ledger_works_is_listed_and_is_revoked(tmp_path: Path):
     async with gate(tmp_path) as live:
         config = ("--config", tmp_path / "assentry.yaml")
