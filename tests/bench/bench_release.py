@@ -6,7 +6,6 @@ core; it writes down when the first byte of a call came. `python -m tests.bench.
 
 from __future__ import annotations
 
-import base64
 import json
 import socket
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from tests.bench.holding import on_store
 from tests.bench.machine import cores, on_core
 from tests.bench.product import Product, product
 from tests.bench.site import REFUNDS, Site, site
@@ -75,11 +75,7 @@ def gates(processes: int) -> Iterator[tuple[Site, FirstBytes, list[Product]]]:
         shared = closing.enter_context(PrivateValkey(tcp=True)).url if processes > 1 else None
         stack = closing.enter_context(Stack(folder))
         made = [product(home, name=f"gate{number}") for number in range(processes)]
-        for one in made:
-            if shared:
-                settings = folder / f"{one.program.name}.yaml"
-                key = base64.b64encode(b"e" * 32).decode()
-                settings.write_text(f"{settings.read_text()}\nstore: {{url: '{shared}', encryption_key: '{key}'}}\n")
+        for one in made if shared is None else [on_store(shared, one, home) for one in made]:
             stack.start(one.program, core=used.tested)
         yield home, first, made
 

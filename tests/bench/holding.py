@@ -6,11 +6,12 @@ in the store and on the ledger, and its approval is a person's, checked and reco
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from statistics import median
 from typing import Protocol
@@ -18,11 +19,12 @@ from typing import Protocol
 from tests.bench.keys import Keys
 from tests.bench.load import Load
 from tests.bench.machine import on_core
-from tests.bench.product import Product
+from tests.bench.product import Product, product
 from tests.bench.running import Live, Run, start, stop
-from tests.bench.site import REFUNDS
+from tests.bench.site import REFUNDS, Site
 from tests.bench.variants import Variant
 from tests.bench.wire import Wire
+from tests.fakes.valkey import PrivateValkey
 
 _SETTLE_S = 1.0
 _OPEN_S = 60.0
@@ -91,10 +93,12 @@ class Decided:
 
     product: Product
     keys: Keys
+    held_at: Product
+    """Where agents call; the same, or another on the same store."""
 
     def opened(self) -> int:
         """Those that were opened since the start."""
-        shown = _ask(self.product.operators, "GET", "/metrics").decode()
+        shown = _ask(self.held_at.operators, "GET", "/metrics").decode()
         found = re.findall(r"^assentry_holds_opened_total\{[^}]*\} ([0-9.]+)$", shown, re.MULTILINE)
         return int(sum(map(float, found)))
 
@@ -124,7 +128,29 @@ def holding(run: Run, variants: Sequence[Variant], *, plan: Holds) -> Mapping[st
         with on_core(run.load.core):
             found.update({one.name: _of(run, one, plan) for one in live})
         stop(run, live)
+        if variant.ours is not None and variant.name in found:
+            across = _across_ms(run, plan.approvals)
+            found[variant.name] = replace(found[variant.name], across_ms=across)
     return found
+
+
+def on_store(url: str, made: Product, site: Site) -> Product:
+    """The gate, keeping its holds in the store at this URL, as others do."""
+    settings = site.folder / f"{made.program.name}.yaml"
+    key = base64.b64encode(b"e" * 32).decode()
+    settings.write_text(f"{settings.read_text()}\nstore: {{url: '{url}', encryption_key: '{key}'}}\n")
+    return made
+
+
+def _across_ms(run: Run, approvals: int) -> float:
+    with on_core(run.load.core), PrivateValkey(tcp=True) as store:
+        agents, people = (on_store(store.url, product(run.site, name=f"replica{n}"), run.site) for n in (1, 2))
+        live = [run.stack.start(one.program, core=run.used.tested) for one in (agents, people)]
+        approving = Decided(product=people, keys=run.site.keys, held_at=agents)
+        waits = [_approved_ms(agents.port, run.load, approving, amount) for amount in range(1, approvals + 1)]
+        for one in live:
+            run.stack.stop(one)
+    return median(waits)
 
 
 def _of(run: Run, one: Live, plan: Holds) -> Holding:
@@ -140,7 +166,7 @@ def _of(run: Run, one: Live, plan: Holds) -> Holding:
 
 def _approving(one: Live, keys: Keys) -> Approving | None:
     if one.variant.ours is not None:
-        return Decided(product=one.variant.ours, keys=keys)
+        return Decided(product=one.variant.ours, keys=keys, held_at=one.variant.ours)
     return None if one.variant.control is None else Posted(port=one.variant.control)
 
 
