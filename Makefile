@@ -57,6 +57,8 @@ lock: build/lock/bin/uv ## Resolve requirements/*.lock anew from pyproject.toml
 	$(COMPILE) pyproject.toml --extra embedded --constraint requirements/test.lock \
 		--no-annotate --output-file requirements/serve.lock
 	$(COMPILE) requirements/build.in --constraint requirements/test.lock --no-annotate --output-file requirements/build.lock
+	$(COMPILE) tests/clients/kubernetes-client/requirements.in --no-annotate \
+		--output-file tests/clients/kubernetes-client/requirements.lock
 
 clean: ## Remove what was made
 	rm -rf .venv build dist

@@ -88,6 +88,8 @@ def _labels(operations: tuple[Operation, ...]) -> frozenset[str]:
 
 
 def _by_code(path: Path | None, *, upstream: str, connector: str, settings: Mapping[str, Tree]) -> Catalogue:
+    if path is not None and path.name == f"{BUILTIN}{connector}":
+        path = None  # The connector's own list, as said of others.
     faults = Faults(file=str(path or f"{BUILTIN}{connector}"))
     content = tree(path) if path is not None else {}
     said = content.get(connector, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,32 @@ async def test_every_call_that_the_client_can_make_has_a_name() -> None:
             unknown.add((method, template))
     # OPTIONS of what is proxied has no verb in RBAC either.
     assert {line for line in unknown if line[0] != "OPTIONS"} == NOT_NAMED
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients" / "kubernetes.md"
+EXAMPLE = re.compile(r"```(python|bash)\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
+
+
+def examples() -> list[tuple[str, str, str]]:
+    return EXAMPLE.findall(PAGE.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("language", "source", "prints"), examples(), ids=["approved", "rejected", "kubectl"])
+async def test_the_examples_of_the_page_print_what_it_shows(
+    home: House, tmp_path: Path, language: str, source: str, prints: str
+) -> None:
+    if language == "python":
+        code = source.replace("https://gate.example.com/kube", at(home).url)
+        asking: Any = home.begin(run(str(python()), "-c", code, place=at(home)))
+    else:
+        words = source.splitlines()[-1].split()
+        asking = home.begin(kubectl(tmp_path, at(home), *words[1:]))
+    held, ann = await home.wait_for_hold(), home.person("ann")
+    said = re.search(r"# Meanwhile Ann (approves|rejects)(?:: (.+))?", source)
+    assert said
+    await (ann.approve(held) if said[1] == "approves" else ann.reject(held, said[2]))
+    ran: Ran = await asking
+    assert re.sub(r"call_[0-9A-Z]{26}", "call_…", ran.out or ran.err).strip() == prints.strip()
 
 
 # kubectl: Go's client, with discovery before each call.

@@ -76,7 +76,7 @@ def test_each_policy_of_a_connector_decides_some_case(connector: str):
     assert {rule for rule in rules if not re.search(rf"\b{re.escape(rule)}\b", said)} == set()
 
 
-@pytest.mark.parametrize("connector", ALIKE)
+@pytest.mark.parametrize("connector", [*ALIKE, "kubernetes"])
 def test_the_error_of_each_connector_says_the_sentence_and_leaves_no_blank(connector: str):
     problem = Problem(sentence="Not today.", code="rejected", status=403, members={"type": "urn:x", "status": 403})
     told = json.loads(shape(problem, connector=connector).body)
@@ -84,7 +84,7 @@ def test_the_error_of_each_connector_says_the_sentence_and_leaves_no_blank(conne
     assert re.search(r"\{[a-z]+\}", json.dumps(told)) is None
 
 
-@pytest.mark.parametrize("connector", ALIKE)
+@pytest.mark.parametrize("connector", [*ALIKE, "kubernetes"])
 def test_the_note_on_credentials_has_settings_that_are_settings(connector: str):
     note = shipped.file(connector, shipped.CREDENTIAL).read_text("utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", note, flags=re.DOTALL)

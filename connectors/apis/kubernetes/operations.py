@@ -172,8 +172,10 @@ def _summary(kind: Kind, verb: str) -> str:
 
 
 def _fields(kind: Kind, verb: str) -> Iterator[Field]:
-    for one in ("group", "version", "resource", "subresource", "namespace", "verb"):
-        yield _captured(one)
+    # The name of the operation says them too; optional, so that cases of policies need not repeat them.
+    for one in ("group", "version", "resource", "subresource", "verb"):
+        yield _captured(one, required=False)
+    yield _captured("namespace")
     if kind.subresource or verb not in {*OF_COLLECTIONS, "create"}:
         yield _captured("name")
     elif verb == "create":
@@ -199,8 +201,8 @@ def _of_connections(kind: Kind) -> Iterator[Field]:
         yield _asked("command", FieldType.TEXTS)
 
 
-def _captured(name: str, kind: FieldType = FieldType.TEXT) -> Field:
-    return Field(name=name, place=Place.PATH, path=(name,), type=kind, required=True)
+def _captured(name: str, kind: FieldType = FieldType.TEXT, *, required: bool = True) -> Field:
+    return Field(name=name, place=Place.PATH, path=(name,), type=kind, required=required)
 
 
 def _asked(name: str, kind: FieldType = FieldType.TEXT) -> Field:
