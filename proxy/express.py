@@ -215,6 +215,8 @@ class Express:
             return None
         self._entrance.check_host(read)
         asked = self._entrance.asked(read)
+        if asked.route.upstream.connector == "mcp":
+            return None  # Its messages are read, either way, by `proxy.mcp`.
         known = self._admission.at_hand(asked.bearer)
         if known is None:
             return None
@@ -222,6 +224,7 @@ class Express:
         peer = self._entrance.peer(client.address, read)
         arrived = arrival(asked, body, call_id=call_id, peer=peer, received_at=now)
         law = self._law.current
+        body = arrived.body  # As it is judged: it may have come in a coding.
         call = name_call(arrived, known.believed.proof, law=law, sample=self.gate.sample(call_id))
         # A call that chance refuses here would be drawn again, under another id, on the ordinary path.
         # In parts it would have to be steady in each.

@@ -26,6 +26,8 @@ class InForce:
     environments: Mapping[str, str]
     """What policies see as `context.req.env`, by upstream name."""
     published_at: float
+    is_changed: Callable[[str, str], bool] = lambda operation, pinned: False  # noqa: ARG005
+    """Whether a tool, by its operation, was lately seen with another definition than the one pinned here."""
 
 
 class Law:

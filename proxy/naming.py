@@ -9,7 +9,9 @@ import hashlib
 from dataclasses import replace
 
 from connectors.apis.finders import BadBody
-from policy.call import Call
+from connectors.apis.mcp.finding import TOOL_CHANGED, Server
+from connectors.apis.naming import Named, Namer
+from policy.call import Call, Sensitivity
 from policy.principal import Principal
 from policy.reasons import Reason
 from policy.verdict import Refused
@@ -34,7 +36,7 @@ def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: i
         operation=named.operation,
         input=named.input,
         resource=named.resource,
-        sensitivity=named.sensitivity,
+        sensitivity=_sensitivity(named, namer, law),
         principal=principal,
         words=arrival.words,
         peer=arrival.peer,
@@ -42,15 +44,15 @@ def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: i
         method_override=named.method_override,
         idempotency_key=arrival.idempotency_key,
         received_at=arrival.received_at,
+        parts=named.parts,
     )
 
-        parts=named.parts,
 
 def name_again(call: Call, body: bytes, *, law: InForce) -> Call | Refused:
     """The same call named by the catalogue in force now, which may differ from the one it was held under."""
     namer = law.namers.get(call.upstream)
     named = namer.name_call(call.target, call.headers, body) if namer else None
-    if named is None or isinstance(named, BadBody):
+    if namer is None or named is None or isinstance(named, BadBody):
         return Refused(reason=Reason.BODY_MALFORMED, detail="The call can no longer be read by the catalogue in force.")
     return replace(
         call,
@@ -58,7 +60,16 @@ def name_again(call: Call, body: bytes, *, law: InForce) -> Call | Refused:
         operation=named.operation,
         input=named.input,
         resource=named.resource,
-        sensitivity=named.sensitivity,
+        sensitivity=_sensitivity(named, namer, law),
         method_override=named.method_override,
-    )
         parts=named.parts,
+    )
+
+
+def _sensitivity(named: Named, namer: Namer, law: InForce) -> Sensitivity:
+    """The labels of the call, and one more where it is to a tool that is not what the catalogue says."""
+    server, operation, found = namer.find, named.operation.name, named.sensitivity
+    pinned = server.pin_of(operation) if isinstance(server, Server) else None
+    if pinned is None or not law.is_changed(operation, pinned):
+        return found
+    return replace(found, labels=found.labels | {TOOL_CHANGED})

@@ -28,11 +28,18 @@ class Publication:
     """What is in force, and how to replace it."""
 
     def __init__(
-        self, settings: Settings, *, counters: Counters, ledger: Ledger, now: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        *,
+        counters: Counters,
+        ledger: Ledger,
+        is_changed: Callable[[str, str], bool],
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._counters = counters
         self._ledger = ledger
+        self._is_changed = is_changed
         self._now = now
         self._law: Law | None = None
 
@@ -83,6 +90,7 @@ class Publication:
             },
             environments={upstream.name: upstream.environment for upstream in self._settings.upstreams},
             published_at=self._now(),
+            is_changed=self._is_changed,
         )
 
 

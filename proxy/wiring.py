@@ -1,7 +1,8 @@
 """Settings into a running system: the only place where adapters are made, and the owner of every background task.
 
 Order of start: what everything needs first (store, ledger), then the law, then who may come in, then the doors. Order
-of stop: no new calls, then what is being sent, then clocks and watchers, then the ledger, then the store.
+of stop: no new calls, then what is being sent, then clocks and watchers, then the ledger, then the store. Longer than
+400 lines because everything is made here: each new part is a few lines more.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ from proxy.identity.sessions import Sessions
 from proxy.identity.tokens import TokenVerifier
 from proxy.ids import call_ids
 from proxy.law import Law
+from proxy.mcp.drift import Drift
+from proxy.mcp.front import in_front, speaks_mcp
 from proxy.meters import Meters
 from proxy.publication import Publication
 from proxy.reload import Reload, watch
@@ -111,6 +114,7 @@ class _Assembly:
     store: HoldStore
     wakeups: Wakeups
     counters: Counters
+    drift: Drift
     ledger: Ledger
     law: Law
     reload: Reload
@@ -175,7 +179,13 @@ class _Assembly:
 
     async def publish(self) -> None:
         """The law, and the watcher that replaces it."""
-        publication = Publication(self.settings, counters=self.counters, ledger=self.ledger)
+        self.drift = Drift(self.connection, ledger=self.ledger)
+        if speaks_mcp(self.settings):
+            await self.drift.refresh()
+            self._loop("changed tools", self.drift.run())
+        publication = Publication(
+            self.settings, counters=self.counters, ledger=self.ledger, is_changed=self.drift.is_changed
+        )
         file = self._loaded.file
         self.reload = Reload(
             publication.publish,
@@ -277,7 +287,8 @@ class _Assembly:
         )
         routes, new_call_id = Routes(self.settings.upstreams), call_ids()
         express = self._express(routes, new_call_id)
-        self.agents = AgentsDoor(self.gate, self.settings, routes=routes, new_call_id=new_call_id, at_once=express)
+        front = in_front(self.gate, self.settings, drift=self.drift, key=self.sealer.veiling_key, tasks=self.tasks)
+        self.agents = AgentsDoor(front, self.settings, routes=routes, new_call_id=new_call_id, at_once=express)
         self.approvers = self._approvers()
         self.operators = self._operators()
         self._closing.push_async_callback(self._close_doors)
