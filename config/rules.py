@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from config.settings import (
+    AccountCredential,
     AwsCredential,
     ClientCredential,
     GithubAppCredential,
     HeaderCredential,
     Issuer,
-    ServiceAccountCredential,
     Settings,
     Upstream,
 )
@@ -204,7 +204,7 @@ def _upstreams(settings: Settings) -> Iterator[Broken]:
                 yield from _encrypted(settings, f"{at}.credential.api_url", url or upstream.url)
             case HeaderCredential(header=header) if not _HEADER.match(header.lower()):
                 yield Broken(path=f"{at}.credential.header", message="must be a header name")
-            case ServiceAccountCredential(prefix=prefix) if prefix.startswith("system:"):
+            case AccountCredential(prefix=prefix) if prefix.startswith("system:"):
                 # `system:masters` may do everything, and every node and controller is a `system:` user.
                 yield Broken(path=f"{at}.credential.prefix", message="must not begin with 'system:'")
             case _:

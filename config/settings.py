@@ -272,7 +272,7 @@ class InNameOf(StrEnum):
     SUBJECT = "subject"
 
 
-class ServiceAccountCredential(Section):
+class AccountCredential(Section):
     """A Kubernetes service account's token, from a file that is read again as it is replaced."""
 
     kind: Literal["service-account"]
@@ -293,7 +293,7 @@ Credential = Annotated[
     | ClientCredential
     | GithubAppCredential
     | AwsCredential
-    | ServiceAccountCredential,
+    | AccountCredential,
     Field(discriminator="kind"),
 ]
 

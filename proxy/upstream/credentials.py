@@ -18,6 +18,7 @@ from typing import assert_never
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 from config.settings import (
+    AccountCredential,
     AwsCredential,
     BasicCredential,
     BearerCredential,
@@ -25,7 +26,6 @@ from config.settings import (
     GithubAppCredential,
     HeaderCredential,
     NoCredential,
-    ServiceAccountCredential,
     Upstream,
 )
 from connectors.apis.github.narrowing import Narrowing, narrowing
@@ -33,9 +33,9 @@ from policy.call import Target
 from policy.reasons import Reason
 from proxy.errors import AssentryError, BrokenPromise, OperatorFault, Outage
 from proxy.upstream import github_app
+from proxy.upstream.accounts import TokenFiles
 from proxy.upstream.github_app import App
 from proxy.upstream.pool import Outgoing, UpstreamPool
-from proxy.upstream.service_account import TokenFiles
 from proxy.upstream.signing import signer
 
 ANSWER_LIMIT_BYTES = 64 * 1024
@@ -113,7 +113,7 @@ class Credentials:
         match upstream.credential:
             case ClientCredential() as client:
                 return await self._kept(upstream, None, lambda: self._fetch(upstream, client))
-            case ServiceAccountCredential(token_file=file):
+            case AccountCredential(token_file=file):
                 return self._bearing(upstream.name, await self._files.read(file, upstream=upstream.name))
             case GithubAppCredential() as credential:
                 app, needed = self._app(upstream, credential), narrowing(target) if target else None
@@ -128,7 +128,7 @@ class Credentials:
 
         Raises OperatorFault as `resolve` does.
         """
-        if isinstance(upstream.credential, ServiceAccountCredential):
+        if isinstance(upstream.credential, AccountCredential):
             token = self._files.at_hand(upstream.credential.token_file)
             return self._bearing(upstream.name, token) if token is not None else None
         if isinstance(upstream.credential, GithubAppCredential):
@@ -251,7 +251,7 @@ class Credentials:
 
 def _written(upstream: Upstream) -> Attached:
     keys, aws = upstream.credential, upstream.aws
-    if isinstance(keys, ServiceAccountCredential):
+    if isinstance(keys, AccountCredential):
         raise BrokenPromise(Reason.INTERNAL, "The token of a service account is in its file.")
     if not isinstance(keys, AwsCredential):
         return _write(upstream.name, keys)

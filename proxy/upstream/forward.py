@@ -18,9 +18,9 @@ from connectors.apis.mcp.mirrors import is_ours
 from policy.call import Call
 from policy.reasons import Reason
 from proxy.errors import BrokenPromise
+from proxy.upstream.accounts import in_name_of
 from proxy.upstream.credentials import Attached
 from proxy.upstream.pool import Outgoing, Upload
-from proxy.upstream.service_account import in_name_of
 
 TRAVELS = frozenset({
     # Content and its negotiation (RFC 9110 sections 8 and 12), digests (RFC 9530).

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from config.settings import ClientCredential, ServiceAccountCredential, Upstream
+from config.settings import AccountCredential, ClientCredential, Upstream
 from policy.call import Call
 from proxy.upstream.credentials import Attached, Credentials
 from proxy.upstream.forward import answer_headers, outgoing
@@ -94,7 +94,7 @@ class Sender:
             method=message.method,
             wire=message.wire(),
             pool=self._pools[upstream.name],
-            lasting=not isinstance(upstream.credential, ClientCredential | ServiceAccountCredential),
+            lasting=not isinstance(upstream.credential, ClientCredential | AccountCredential),
         )
 
     def stands(self, ready: Ready) -> bool:

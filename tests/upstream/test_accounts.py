@@ -11,9 +11,9 @@ from config.settings import Upstream
 from policy.principal import Identity
 from policy.reasons import Reason
 from proxy.errors import OperatorFault, Outage
+from proxy.upstream.accounts import READ_AGAIN_S
 from proxy.upstream.credentials import Attached, Credentials
 from proxy.upstream.forward import outgoing, travelling
-from proxy.upstream.service_account import READ_AGAIN_S
 from tests.fakes import values
 from tests.upstream.test_credentials import Clock
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
 
-from config.settings import InNameOf, ServiceAccountCredential, Upstream
+from config.settings import AccountCredential, InNameOf, Upstream
 from policy.principal import Principal
 from policy.reasons import Reason
 from proxy.errors import OperatorFault, Outage
@@ -66,7 +66,7 @@ def in_name_of(upstream: Upstream, principal: Principal) -> tuple[tuple[bytes, b
     Raises OperatorFault where somebody is to be named and cannot be: then nothing is sent in the account's own name.
     """
     account = upstream.credential
-    if not isinstance(account, ServiceAccountCredential) or account.impersonate is InNameOf.NOBODY:
+    if not isinstance(account, AccountCredential) or account.impersonate is InNameOf.NOBODY:
         return ()
     match account.impersonate:
         case InNameOf.AGENT:
@@ -81,7 +81,7 @@ def in_name_of(upstream: Upstream, principal: Principal) -> tuple[tuple[bytes, b
     return ((b"impersonate-user", _written(upstream.name, account, name)), *groups)
 
 
-def _written(upstream: str, account: ServiceAccountCredential, name: str) -> bytes:
+def _written(upstream: str, account: AccountCredential, name: str) -> bytes:
     # The prefix keeps every name of ours apart from `system:masters` and whatever else the cluster gives powers to.
     value = account.prefix + name
     if not _VALUE.fullmatch(value):
