@@ -108,7 +108,7 @@ def arrival(
         id=call_id,
         upstream=upstream.name,
         target=Target(method=head.method, path=asked.route.path, query=head.query),
-        headers=(*travelling(head.headers, upstream), *content.trailers),
+        headers=content.described(travelling(head.headers, upstream)),
         body=content.content,
         bearer=asked.bearer,
         signed=with_chunks(asked.signed, content) if asked.signed else None,

@@ -28,8 +28,14 @@ class Plain:
     """A body without the coding it came in."""
 
     content: bytes
-    trailers: tuple[Header, ...] = ()
     chunked: Chunked | None = None
+
+    def described(self, headers: tuple[Header, ...]) -> tuple[Header, ...]:
+        """The headers of the call that carries it so: without the coding, and with what came behind it."""
+        if self.chunked is None:
+            return headers
+        kept = (header for header in headers if header[0] != "content-encoding")
+        return (*kept, *self.chunked.trailers)
 
 
 def read_signed(head: Head, upstream: Upstream, *, encrypted: bool) -> SignedCall | Refused | None:
@@ -77,7 +83,7 @@ def plain(head: Head, body: bytes, upstream: Upstream) -> Plain | Refused:
         chunked = taken_apart(body)
     except BadChunks as exc:
         return Refused(reason=Reason.BODY_MALFORMED, detail=str(exc))
-    return _refuse_promises(head, chunked) or Plain(content=chunked.content, trailers=chunked.trailers, chunked=chunked)
+    return _refuse_promises(head, chunked) or Plain(content=chunked.content, chunked=chunked)
 
 
 def with_chunks(call: SignedCall, body: Plain) -> SignedCall:

@@ -17,62 +17,27 @@ from policy.hold import State
 from proxy.identity.agent_keys import AgentKey
 from tests.fakes import aws
 from tests.fakes.aws import FakeAws
-from tests.fakes.house import House, eventually, house
-from tests.fakes.upstream import FakeUpstream, upstream
+from tests.fakes.certificates import authority
+from tests.fakes.cloud import cloudy
+from tests.fakes.house import House, eventually
 
 WORDS = "Not before the invoice is checked"
-LAW = """
-@id("bots-may") permit (principal in Group::"bots", action, resource);
-@id("payroll") @hold("finance")
-forbid (principal is Agent, action == Action::"s3:PutObject", resource)
-when { if context.input has Bucket then context.input.Bucket == "payroll" else true }
-unless { context.approvals.count >= 1 };
-@id("orders") @hold("finance")
-forbid (principal is Agent, action == Action::"dynamodb:PutItem", resource)
-when { if context.input has TableName then context.input.TableName == "orders" else true }
-unless { context.approvals.count >= 1 };
-@id("no-deletions") @reason("Agents delete nothing in payroll.")
-forbid (principal is Agent, action in [Action::"s3:DeleteObject", Action::"s3:DeleteObjects"], resource)
-when { if context.input has Bucket then context.input.Bucket == "payroll" else true };
-@id("leads-review") permit (principal in Group::"leads", action in Action::"review", resource);
-"""
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[FakeUpstream]:
-    async with upstream() as fake:
-        yield fake
+async def place(tmp_path: Path) -> AsyncIterator[tuple[House, FakeAws]]:
+    async with cloudy(tmp_path / "house") as both:
+        yield both
 
 
 @pytest.fixture
-def cloud(api: FakeUpstream) -> FakeAws:
-    fake = FakeAws()
-    api.default = fake.answer
-    return fake
+def home(place: tuple[House, FakeAws]) -> House:
+    return place[0]
 
 
 @pytest.fixture
-async def home(tmp_path: Path, api: FakeUpstream, cloud: FakeAws) -> AsyncIterator[House]:
-    keys = {"kind": "aws", "access_key_id": "file:aws-id", "secret_access_key": "file:aws-secret"}
-    folder = tmp_path / "house"
-    folder.mkdir()
-    for name, text in (("aws-id", aws.ACCESS_KEY_ID), ("aws-secret", aws.SECRET)):
-        (folder / name).touch(mode=0o600)
-        (folder / name).write_text(text, "ascii")
-    services = [
-        {
-            "name": service,
-            "url": api.url,
-            "connector": "aws",
-            "aws": {"service": service, "region": aws.REGION},
-            "credential": keys,
-            "private_networks": True,
-        }
-        for service in ("s3", "dynamodb")
-    ]
-    async with house(folder, policies=LAW, upstreams=services) as one:
-        one.secrets.add(aws.SECRET)
-        yield one
+def cloud(place: tuple[House, FakeAws]) -> FakeAws:
+    return place[1]
 
 
 @pytest.fixture
@@ -80,7 +45,7 @@ async def pair(home: House) -> AgentKey:
     return await home.agent_pair()
 
 
-def client(home: House, service: str, pair: AgentKey, **options: Any) -> Any:
+def client(home: House, service: str, pair: AgentKey, *, verify: str | None = None, **options: Any) -> Any:
     """boto3's client of a service, with nothing set but the base URL and the keys that were issued."""
     return boto3.client(
         service,
@@ -88,6 +53,7 @@ def client(home: House, service: str, pair: AgentKey, **options: Any) -> Any:
         region_name=aws.REGION,
         aws_access_key_id=pair.access_key_id,
         aws_secret_access_key=pair.signing_secret,
+        verify=verify,
         config=Config(**options) if options else None,
     )
 
@@ -248,3 +214,29 @@ async def test_a_revoked_pair_is_refused(home: House, cloud: FakeAws, pair: Agen
     with pytest.raises(ClientError, match="not in force"):
         await ask(home, "s3", pair, put("reports"))
     assert len(cloud.seen) == 1
+
+
+@pytest.mark.parametrize("body", [b"a;b\n", b""], ids=["some", "none"])
+async def test_over_tls_uploads_in_chunks_with_a_digest_behind_are_judged_and_sent_plain(
+    tmp_path: Path, body: bytes
+) -> None:
+    trusted = authority(tmp_path)
+    certificate, key = map(str, trusted.issue("127.0.0.1"))
+    async with cloudy(tmp_path / "tls", agents={"tls": {"certificate": certificate, "key": key}}) as (home, cloud):
+        pair = await home.agent_pair()
+
+        def act() -> Any:
+            s3 = client(home, "s3", pair, verify=str(trusted.ca_file))
+            try:
+                return s3.put_object(Bucket="payroll", Key="k", Body=io.BytesIO(body), ContentType="text/csv")
+            finally:
+                s3.close()
+
+        asking = home.begin(asyncio.to_thread(act))
+        held = await home.wait_for_hold()
+        assert held.call.body_length == len(body)
+        await home.person("ann").approve(held)
+        assert (await asking)["ResponseMetadata"]["HTTPStatusCode"] == 200
+    [sent] = cloud.seen
+    assert (sent.body, sent.header("content-encoding"), sent.header("x-amz-trailer")) == (body, None, None)
+    assert sent.header("x-amz-checksum-crc32")
