@@ -1,8 +1,9 @@
 """Which operation a method and a raw path are, for certain; whatever is not certain is nobody's.
 
-A literal segment beats a template at each step, and a template takes exactly one non-empty segment. Two readers must
-not disagree: a segment that another router could take for a literal sibling (other case, escaped letters) is not taken
-by a template, and the call stays unknown, which the law holds or refuses (threats P1).
+A literal segment beats a template at each step, and a template takes exactly one non-empty segment; only one that says
+so, `{path+}` at the end, takes all that are left. Two readers must not disagree: a segment that another router could
+take for a literal sibling (other case, escaped letters) is not taken by a template, and the call stays unknown, which
+the law holds or refuses (threats P1).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from urllib.parse import unquote
 from policy.operation import Operation
 
 _PARAMETER = re.compile(r"\{([^{}]+)\}")
+_REST = re.compile(r"\{[^{}+]+\+\}")
+"""A parameter that takes all segments that are left."""
 UNRESERVED_ESCAPE = re.compile(r"%(?:2[dDeE]|3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[fF]|7[eE])")
 """An escape of a letter, digit or `-._~`: nobody needs it, and readers differ on it (RFC 3986 section 2.3)."""
 
@@ -66,6 +69,7 @@ class _Node:
     folded: set[str] = field(default_factory=set)
     mixed: list[tuple[_Mixed, _Node]] = field(default_factory=list)
     parameter: _Node | None = None
+    rest: _Node | None = None
     operation: Operation | None = None
     names: tuple[str, ...] = ()
 
@@ -117,7 +121,7 @@ class Matcher:
 
 def parameters(template: str) -> tuple[str, ...]:
     """The names of a template's parameters, in order."""
-    return tuple(_PARAMETER.findall(template))
+    return tuple(name.removesuffix("+") for name in _PARAMETER.findall(template))
 
 
 def fault(template: str) -> str | None:
@@ -131,6 +135,8 @@ def fault(template: str) -> str | None:
         return "has a brace without its partner"
     if "}{" in template:
         return "has two parameters with nothing between them"
+    if "+}" in template and (template.count("+}") > 1 or not _REST.fullmatch(template.rpartition("/")[2])):
+        return "has a `+` that is not that of a last segment which is all parameter"
     names = parameters(template)
     return "names a parameter twice" if len(set(names)) != len(names) else None
 
@@ -139,6 +145,9 @@ def _child(node: _Node, segment: str) -> _Node:
     if "{" not in segment:
         node.folded.add(segment.casefold())
         return node.literals.setdefault(segment, _Node())
+    if _REST.fullmatch(segment):
+        node.rest = node.rest or _Node()
+        return node.rest
     if _PARAMETER.fullmatch(segment):
         node.parameter = node.parameter or _Node()
         return node.parameter
@@ -169,7 +178,7 @@ def _walk(node: _Node, segments: list[str], index: int, captured: list[str]) -> 
     while index < len(segments):
         segment = segments[index]
         child = node.literals.get(segment)
-        if node.mixed or (child is not None and node.parameter is not None):
+        if node.mixed or node.rest is not None or (child is not None and node.parameter is not None):
             return _branch(node, segments, index, captured)
         if child is None:
             child = node.parameter
@@ -195,10 +204,16 @@ def _branch(node: _Node, segments: list[str], index: int, captured: list[str]) -
             captured[mark:] = values
             if (leaf := _walk(child, segments, index + 1, captured)) is not None:
                 return leaf
-    if node.parameter is None or _mistakable(node, segment):
+    if _mistakable(node, segment):
         return None
-    captured[mark:] = [segment]
-    return _walk(node.parameter, segments, index + 1, captured)
+    if node.parameter is not None:
+        captured[mark:] = [segment]
+        if (leaf := _walk(node.parameter, segments, index + 1, captured)) is not None:
+            return leaf
+    if node.rest is None or not all(segments[index:]):
+        return None
+    captured[mark:] = ["/".join(segments[index:])]
+    return node.rest
 
 
 def _mistakable(node: _Node, segment: str) -> bool:

@@ -125,6 +125,17 @@ async def test_an_agent_opens_an_issue_with_a_token_that_can_do_nothing_else(hub
     ]
 
 
+async def test_a_file_in_a_folder_has_a_name_and_is_read_with_a_token_for_reading(hub: Site):
+    async with pygithub(hub) as client:
+        repo = client.get_repo("acme/site")
+        await hub.run(lambda: repo.get_contents("docs/start here.md"))
+    asked, read = hub.api.received
+    assert json.loads(asked.body) == {"repositories": ["site"], "permissions": {"contents": "read"}}
+    assert read.target == "/repos/acme/site/contents/docs/start%20here.md"
+    (judged,) = (one for one in hub.home.ledger_records() if one["kind"] == "judged")
+    assert (judged["operation"], judged["verdict"]) == ("github:contents.get", "allow")
+
+
 async def test_a_second_call_of_the_same_kind_asks_for_no_token(hub: Site):
     async with pygithub(hub) as client:
         repo = client.get_repo("acme/site")

@@ -57,6 +57,44 @@ def test_a_template_takes_exactly_one_segment_that_is_not_empty(path):
     assert found(["GET /users/{id}"], "GET", path) is None
 
 
+FILES = ["GET /files/{path+}", "GET /files/{id}/meta", "GET /files/recent", "GET /files/{id}:lock"]
+
+
+@pytest.mark.parametrize(
+    ("path", "call"),
+    [
+        ("/files/a", "GET /files/{path+}"),
+        ("/files/a/b/c.txt", "GET /files/{path+}"),
+        ("/files/a/meta", "GET /files/{id}/meta"),
+        ("/files/a/meta/more", "GET /files/{path+}"),
+        ("/files/recent", "GET /files/recent"),
+        ("/files/recent/a", "GET /files/{path+}"),
+        ("/files/a:lock", "GET /files/{id}:lock"),
+        ("/files", None),
+        ("/files/", None),
+        ("/files/a/", None),
+        ("/files/a//b", None),
+        ("/files/Recent", None),
+        ("/files/Recent/a", None),
+        ("/files/%61", None),
+    ],
+)
+def test_a_parameter_for_all_that_is_left_takes_it_where_nothing_else_does(path, call):
+    for ordered in (FILES, FILES[::-1]):
+        assert found(ordered, "GET", path) == call
+
+
+def test_all_that_is_left_is_captured_as_one_value():
+    match = Matcher([operation("PUT /repos/{repo}/contents/{path+}")]).match("PUT", "/repos/site/contents/a/b%20c/d.md")
+    assert match is not None
+    assert match.captured == (("repo", "site"), ("path", "a/b%20c/d.md"))
+
+
+@pytest.mark.parametrize("template", ["/{a+}/b", "/{a+}/{b+}", "/x{a+}", "/{a+}x", "/{+}"])
+def test_only_a_whole_last_segment_may_take_the_rest(template):
+    assert fault(template) is not None
+
+
 def test_the_root_is_a_path_as_any_other():
     assert found(["GET /"], "GET", "/") == "GET /"
 
