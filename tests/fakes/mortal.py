@@ -19,6 +19,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ STEPS = (
 )
 OUT_OF_TURN = 70
 """Exit status of a gate that would have sent without its lease or its intent."""
+_LATE_S = 0.05
+"""How late lease and intent are, so that what does not wait for them is found out."""
 _LIMIT_S = 20
 
 
@@ -111,11 +114,11 @@ def _dies_at(step: str) -> None:
     passed: set[str] = set()
 
     def reached(name: str) -> None:
+        if name == "before the first byte" and not {"lease kept", "intent synced"} <= passed:
+            os._exit(OUT_OF_TURN)
         if name == step:
             _die()
         passed.add(name)
-        if name == "before the first byte" and not {"lease kept", "intent synced"} <= passed:
-            os._exit(OUT_OF_TURN)
 
     written: list[bytes] = []
     """Empty until the intent is in the ledger's file."""
@@ -125,6 +128,7 @@ def _dies_at(step: str) -> None:
             after = moves[-1].state
             if after is State.RELEASING:
                 reached("before the lease")
+                await asyncio.sleep(2 * _LATE_S)
             if after is State.EXECUTED:
                 reached("before the conclusion is kept")
             result = await original(self, before, *moves, **how)
@@ -149,6 +153,7 @@ def _dies_at(step: str) -> None:
     def sync(original: Callable[..., Any]) -> Callable[..., Any]:
         def synced(self: Spool) -> Any:
             covers = bool(written)
+            time.sleep(_LATE_S if covers else 0)
             place = original(self)
             if covers:
                 reached("intent synced")
