@@ -31,7 +31,7 @@ from proxy.doors.arrival import Answer, Arrival, BearerText, Client, Held, Pendi
 from proxy.doors.body import ClientLeft, read_body
 from proxy.doors.connection import AtOnce, Connection, Server, Visit
 from proxy.doors.entrance import Entrance, TurnedAway, arrival, bearer
-from proxy.doors.hygiene import Head
+from proxy.doors.hygiene import Head, UpgradeRefused
 from proxy.doors.interim import Interims
 from proxy.doors.metadata import WELL_KNOWN, metadata_url, resource_metadata
 from proxy.doors.patience import read_patience
@@ -259,6 +259,8 @@ class AgentsDoor:
 
     def _manner(self, head: Head | Refused) -> replies.Manner:
         metadata = metadata_url(self._base)
+        if isinstance(head, UpgradeRefused):
+            head = head.head
         if isinstance(head, Refused):
             return replies.Manner(resource_metadata=metadata)
         route = self._entrance.route_of(head.host, head.path)

@@ -71,6 +71,14 @@ class Head:
     expects_continue: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpgradeRefused(Refused):
+    """The refusal of a call that asks for the connection itself (RFC 9110 section 7.8) and is well-formed otherwise."""
+
+    head: Head
+    """What it asked of whom: its sender is answered in the words of that API."""
+
+
 def refuse_start(held: bytes, *, limits: Limits) -> Refused | None:
     """Why the beginning of a head, as far as it has come, can no longer become one that is taken."""
     if not 0x41 <= held[0] <= 0x5A:
@@ -179,14 +187,14 @@ def _assemble(line: tuple[str, str, int], headers: list[tuple[str, str]], limits
         _refuse_nomination(nominated)
         or _refuse_framing(fields, line[2], limits)
         or _refuse_coding(fields)
-        or _refuse_meeting(fields, nominated)
+        or _refuse_meeting(fields)
     )
     if refused:
         return refused
     method, raw, minor = line
     path, _, query = raw.partition("?")
     kept = nominated.isdisjoint(fields)
-    return Head(
+    head = Head(
         method=method,
         path=path,
         query=query,
@@ -198,6 +206,18 @@ def _assemble(line: tuple[str, str, int], headers: list[tuple[str, str]], limits
         length=int(fields.get("content-length", "0")),
         keep_alive=minor == 1 and "close" not in nominated,
         expects_continue=minor == 1 and "expect" in fields,
+    )
+    return _upgrade_refused(head) if "upgrade" in fields or "upgrade" in nominated else head
+
+
+def _upgrade_refused(head: Head) -> UpgradeRefused:
+    return UpgradeRefused(
+        reason=Reason.UPGRADE_NOT_ALLOWED,
+        detail=(
+            "The connection cannot be upgraded here: WebSockets, and streams such as exec, attach and port-forward, do"
+            " not pass. Send the call as plain HTTP/1.1, without Upgrade."
+        ),
+        head=head,
     )
 
 
@@ -261,14 +281,9 @@ def _refuse_coding(fields: Mapping[str, str]) -> Refused | None:
     return None
 
 
-def _refuse_meeting(fields: Mapping[str, str], nominated: frozenset[str]) -> Refused | None:
+def _refuse_meeting(fields: Mapping[str, str]) -> Refused | None:
     if not fields.get("host"):
         return _malformed("There is no Host header. Send one, with the name of this gate.")
-    if "upgrade" in fields or "upgrade" in nominated:
-        return Refused(
-            reason=Reason.UPGRADE_NOT_ALLOWED,
-            detail="The connection cannot be upgraded here. Send the call as plain HTTP/1.1, without Upgrade.",
-        )
     if "expect" in fields and fields["expect"].lower() != "100-continue":
         return Refused(
             reason=Reason.EXPECTATION_FAILED,

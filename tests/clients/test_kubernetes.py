@@ -228,3 +228,13 @@ async def test_kubectl_says_what_the_person_said(home: House, api: FakeUpstream,
     assert ran.err.startswith("Error from server (Forbidden): ")
     assert WORDS in ran.err
     assert sent(api, "DELETE") == []
+
+
+async def test_kubectl_exec_is_told_that_streams_do_not_pass(home: House, api: FakeUpstream, tmp_path: Path) -> None:
+    ran = await kubectl(tmp_path, at(home), "exec", "web-1", "--", "ls")
+    assert ran.code != 0
+    assert "streams such as exec, attach and port-forward, do not pass" in ran.err
+    assert "upgrade-not-allowed" in ran.err
+    refused = [one["reason"] for one in home.ledger_records() if one["kind"] == "refused"]
+    assert set(refused) == {"upgrade-not-allowed"}
+    assert not [one for one in api.received if "/exec" in one.target]
