@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import re
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -240,3 +243,33 @@ async def test_over_tls_uploads_in_chunks_with_a_digest_behind_are_judged_and_se
     [sent] = cloud.seen
     assert (sent.body, sent.header("content-encoding"), sent.header("x-amz-trailer")) == (body, None, None)
     assert sent.header("x-amz-checksum-crc32")
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients" / "boto3.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(("source", "prints"), EXAMPLES)
+async def test_the_examples_of_the_page_print_what_it_shows(
+    home: House, pair: AgentKey, source: str, prints: str
+) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AWS_ACCESS_KEY_ID": pair.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": pair.signing_secret,
+    }
+    pipe = asyncio.subprocess.PIPE
+    command = source.replace("https://gate.example.com", home.gate.agents_url)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", command, env=environment, stdout=pipe, stderr=pipe
+    )
+    held = await home.wait_for_hold()
+    ann = home.person("ann")
+    rejects = re.search(r"# Meanwhile Ann rejects: (.+)", source)
+    await (ann.reject(held, rejects[1]) if rejects else ann.approve(held))
+    printed, said = await asyncio.wait_for(process.communicate(), 30)
+    assert re.sub(r"call_\w{26}", "call_…", printed.decode()) == prints, said.decode()
+
+
+def test_the_page_has_examples() -> None:
+    assert len(EXAMPLES) == 2
