@@ -40,6 +40,10 @@ class Attendance:
         """Notes that somebody will ask for the answer, for as long as there may be one."""
         return await self._note(hold.call.id, _LATER, hold.decide_by - hold.opened_at + hold.execute_within_s)
 
+    async def is_asked_later(self, call: CallId) -> bool:
+        """Whether somebody will ask for the answer who does not wait for it now."""
+        return await self._connection.command("ZSCORE", waiting_key(self._connection, call), _LATER) is not None
+
     async def leave(self, call: CallId, waiter: CallId) -> int:
         """Notes that this exchange waits no more. Answers how many others do."""
         key = waiting_key(self._connection, call)

@@ -68,8 +68,8 @@ class Expiry:
         held = await self.store.read(call)
         if held is None or held.state is not State.APPROVED:
             return
-        if self.departure.ends(held):
-            # INVARIANT: never sent without its client. One that waits elsewhere after all has it sent there.
+        if self.departure.ends(held) and not await self.store.attendance.is_asked_later(call):
+            # INVARIANT: not sent without its client. One that waits elsewhere after all has it sent there.
             await self.departure.withdraw(held)
             return
         await self.release.release(held, detached=True)

@@ -13,7 +13,7 @@ from policy.reasons import Reason
 from policy.verdict import Refused
 from proxy.doors.addresses import host_name, is_own_host, own_hosts, peer_address
 from proxy.doors.bearer import read_bearer
-from proxy.doors.patience import read_patience
+from proxy.doors.patience import is_sent_again, less, read_patience
 from proxy.doors.words import read_words
 
 NOW = 1_800_000_000.0
@@ -105,6 +105,61 @@ def test_a_client_may_ask_not_to_wait() -> None:
 def test_no_header_makes_the_patience_anything_but_a_time(fields: dict[str, str]) -> None:
     wait_s = read_patience(fields, now=NOW).wait_s
     assert wait_s is None or 0 <= wait_s <= 1e12
+
+
+@pytest.mark.parametrize(
+    ("fields", "silence_s", "whole_s", "interim"),
+    [
+        ({"user-agent": "OpenAI/Python 3.52", "x-stainless-read-timeout": "600.0"}, 600, None, 100),
+        (
+            {"user-agent": "Anthropic/Python 2.11", "x-stainless-timeout": "20", "x-stainless-lang": "python"},
+            20,
+            None,
+            100,
+        ),
+        ({"user-agent": "OpenAI/JS 6", "x-stainless-timeout": "20", "x-stainless-lang": "js"}, 20, 20, None),
+        ({"user-agent": "Stripe/v1 PythonBindings/16.1.0", "prefer": "wait=30"}, 30, 30, 100),
+        ({"user-agent": "Boto3/1.44", "amz-sdk-request": "ttl=20270115T080100Z; attempt=1"}, 60, None, 100),
+        ({"user-agent": "Python/3.11 aiohttp/3.14.5"}, 300, 300, 100),
+        ({"user-agent": "Python/3.11 aiohttp/3.14.5", "prefer": "wait=900"}, 300, 300, 100),
+        ({"user-agent": "Python/3.11 aiohttp/3.14.5", "x-stainless-read-timeout": "5"}, 5, 300, 100),
+        ({"user-agent": "node"}, 300, None, 102),
+        ({"user-agent": "curl/8", "prefer": "wait=7"}, 7, 7, None),
+    ],
+)
+def test_silence_is_told_apart_from_the_whole_time(
+    fields: dict[str, str], silence_s: float, whole_s: float | None, interim: int | None
+) -> None:
+    patience = read_patience(fields, now=NOW)
+    assert (patience.wait_s, patience.total_s, patience.interim) == (silence_s, whole_s, interim)
+
+
+def test_the_time_a_body_took_is_taken_off_the_whole_time_only() -> None:
+    aiohttp, boto = ({"user-agent": agent} for agent in ("aiohttp/3.14", "Boto3/1.44"))
+    assert less(read_patience(aiohttp, now=NOW), spent_s=40.9).total_s == 260
+    assert less(read_patience(aiohttp, now=NOW), spent_s=40.9).wait_s == 260
+    assert less(read_patience(aiohttp, now=NOW), spent_s=1000).wait_s == 0
+    assert less(read_patience(boto, now=NOW), spent_s=40).wait_s == 60
+
+
+@pytest.mark.parametrize(
+    ("fields", "again"),
+    [
+        ({}, False),
+        ({"x-stainless-retry-count": "0"}, False),
+        ({"x-stainless-retry-count": "1"}, True),
+        ({"x-stainless-retry-count": "01"}, True),
+        ({"x-stainless-retry-count": "-1"}, False),
+        ({"x-stainless-retry-count": "1, 1"}, False),
+        ({"x-stainless-retry-count": "\u0661"}, False),
+        ({"x-stainless-retry-count": "9" * 5000}, False),
+        ({"amz-sdk-request": "attempt=1; max=5"}, False),
+        ({"amz-sdk-request": "ttl=20270115T080100Z; attempt=2; max=5"}, True),
+        ({"amz-sdk-request": "attempt=22x"}, False),
+    ],
+)
+def test_a_client_may_say_that_it_sent_a_call_before(fields: dict[str, str], again: bool) -> None:
+    assert is_sent_again(fields) is again
 
 
 def test_words_are_cut_and_cleaned() -> None:

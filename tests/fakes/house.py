@@ -290,6 +290,27 @@ class House:
 
         return await eventually(there)
 
+    async def waiting_for(self, hold: Hold, clients: int) -> None:
+        """Returns when so many clients wait for its answer, over all replicas."""
+
+        async def so_many() -> bool | None:
+            seen = await self.gate.store.look(hold.call.id, body=False)
+            return True if seen is not None and seen.waiting == clients else None
+
+        await eventually(so_many)
+
+    async def shown_as_left(self, hold: Hold) -> None:
+        """Returns when nobody waits for its answer."""
+        await self.waiting_for(hold, 0)
+
+    async def wait_for_time(self, at: float) -> None:
+        """Returns when the store's clock, which cannot be moved, has come so far."""
+
+        async def come() -> bool | None:
+            return True if await self.gate.store.now() >= at else None
+
+        await eventually(come)
+
     async def holds(self) -> list[Hold]:
         """Every hold of this house that the store remembers."""
         return list(await self.gate.store.recent(limit=100))
