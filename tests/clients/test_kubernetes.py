@@ -100,6 +100,18 @@ async def test_a_deletion_that_a_person_rejects_raises_the_clients_error_with_th
     assert sent(api, "DELETE") == []
 
 
+async def test_the_clients_own_retries_join_the_hold_and_the_deletion_is_sent_once(
+    home: House, api: FakeUpstream
+) -> None:
+    hasty = "print(json.dumps(told(lambda: core.delete_namespaced_pod('web-1', 'shop', _request_timeout=2))))"
+    asking = home.begin(ask(hasty, at(home)))
+    held = await home.wait_for_hold()
+    await home.told(held, ends="attached")
+    await home.person("ann").approve(held)
+    assert (await asking).told == {"type": "V1Pod", "name": "web-1"}
+    assert len(sent(api, "DELETE")) == len(await home.holds()) == 1
+
+
 async def test_what_a_policy_forbids_is_forbidden_as_by_the_server(home: House, api: FakeUpstream) -> None:
     program = "print(json.dumps(told(lambda: core.read_namespaced_secret('s', 'shop'))))"
     told: Any = (await ask(program, at(home))).told
