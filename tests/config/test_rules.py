@@ -185,3 +185,14 @@ def test_no_client_waits_longer_than_the_longest_wait():
 def test_the_largest_body_has_room():
     assert paths(limits={"body_bytes": 10, "bodies_bytes": 9}) == ["limits.bodies_bytes"]
     assert paths(limits={"body_bytes": 10, "bodies_bytes": 10}) == []
+
+
+def test_what_signs_for_aws_says_where():
+    keys = {"kind": "aws", "access_key_id": "id", "secret_access_key": "secret"}
+    place = {"service": "s3", "region": "eu-central-1"}
+    assert paths(upstreams=[upstream("a", connector="aws", aws=place, credential=keys)]) == []
+    assert paths(upstreams=[upstream("a", connector="aws", credential=keys)]) == [
+        "upstreams.0.aws",
+        "upstreams.0.connector",
+    ]
+    assert paths(upstreams=[upstream("a", aws=place)]) == ["upstreams.0.connector"]

@@ -98,4 +98,4 @@ def _cbor_text(text: str) -> bytes:
         return bytes([0x60 + len(raw)]) + raw
     if len(raw) < 256:
         return bytes([0x78, len(raw)]) + raw
-    return b"\x79" + len(raw).to_bytes(2, "big") + raw[:65535]
+    return b"\x7a" + len(raw).to_bytes(4, "big") + raw
