@@ -117,6 +117,9 @@ class Call:
     idempotency_key: str | None = None
     received_at: float
     """Unix seconds."""
+    meaning: str = ""
+    """Digest of what of the body makes it this call, where tries of one call differ in it (a message's id); empty: the
+    whole body does."""
     parts: tuple[Part, ...] = ()
     """What it asks for, where that is more than one thing; `operation` then stands for all of it."""
 

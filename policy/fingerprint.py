@@ -25,7 +25,7 @@ def likeness(call: Call) -> Likeness:
         call.target.method,
         call.target.path,
         call.target.query,
-        call.body_digest,
+        call.meaning or call.body_digest,
         who.agent,
         who.subject or "",
         who.owner or "",
@@ -41,7 +41,10 @@ def likeness(call: Call) -> Likeness:
 
 def fingerprint(call: Call, *, bundle: str, expires_at: int) -> Fingerprint:
     """SHA-256 (hex) over the call's likeness, the hold's id as nonce, the bundle it was judged by, and its expiry."""
-    return Fingerprint(_digest(["assentry-fingerprint-1", likeness(call), call.id, bundle, str(expires_at)]))
+    # INVARIANT: every byte of the body is bound, also where less of it makes two tries alike.
+    bytes_of_it = [call.body_digest] if call.meaning else []
+    bound = ["assentry-fingerprint-1", likeness(call), call.id, bundle, str(expires_at), *bytes_of_it]
+    return Fingerprint(_digest(bound))
 
 
 def short(digest: str) -> str:

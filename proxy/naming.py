@@ -44,6 +44,7 @@ def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: i
         method_override=named.method_override,
         idempotency_key=arrival.idempotency_key,
         received_at=arrival.received_at,
+        meaning=named.meaning,
         parts=named.parts,
     )
 

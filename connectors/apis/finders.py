@@ -50,6 +50,9 @@ class Found:
     A finder may put others there than segments: a verb, a header's value."""
     body: Body | None = None
     """What body fields are read from, where that is not the call's own body: XML as a tree, a query's arguments."""
+    meaning: str = ""
+    """A digest of what of the body makes it this call, where tries of one call differ in it: a message's id. Empty: the
+    whole body."""
     parts: tuple[Found, ...] = ()
     """Where one call asks for several things: each of them, judged beside the whole, and the strictest verdict wins."""
 
@@ -84,6 +87,7 @@ class Connector(Protocol):
 _MODULES: Mapping[str, str] = {
     "aws": "connectors.apis.aws.naming",
     "graphql": "connectors.apis.graphql.finding",
+    "jsonrpc": "connectors.apis.jsonrpc.finding",
     "kubernetes": "connectors.apis.kubernetes.finding",
     "mcp": "connectors.apis.mcp.finding",
 }

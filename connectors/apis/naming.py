@@ -41,6 +41,8 @@ class Named:
     sensitivity: Sensitivity
     method_override: bool
     """True when query or form carries `_method`: some upstreams would obey it (threats P3)."""
+    meaning: str = ""
+    """As of what was found."""
     parts: tuple[Part, ...] = ()
     """As of a call: where it asks for several things, each of them."""
 
@@ -81,13 +83,12 @@ class Namer:
             return found
         # Whoever asks for one thing that nobody knows beside others asks for something that nobody knows.
         if found is None or any(one.name not in self._named for one in (found, *found.parts)):
-            return self._read(
-                Match(operation=unknown(self._upstream, target.method)), target, body, _Bodies(read, read)
-            )
+            unnamed = Match(operation=unknown(self._upstream, target.method))
+            return _alike(self._read(unnamed, target, body, _Bodies(read, read)), found)
         parts = tuple(self._part(one, target, read) for one in found.parts)
         match = Match(operation=_whole(self._named[found.name], parts), captured=found.captured)
         named = self._read(match, target, body, _Bodies(read, read if found.body is None else found.body))
-        return named if isinstance(named, BadBody) or not parts else _in_parts(named, parts)
+        return _alike(named if isinstance(named, BadBody) or not parts else _in_parts(named, parts), found)
 
     def _part(self, found: Found, target: Target, read: Body) -> Part:
         operation, meant = self._named[found.name], read if found.body is None else found.body
@@ -152,6 +153,12 @@ def _anywhere(found: Sensitivity) -> Sensitivity:
     Fields that are read from something else than the body are not where the pointers into the body say.
     """
     return replace(found, paths={label: (*pointers, "") for label, pointers in found.paths.items()})
+
+
+def _alike(named: Named | BadBody, found: Found | None) -> Named | BadBody:
+    if isinstance(named, BadBody) or found is None or not found.meaning:
+        return named
+    return replace(named, meaning=found.meaning)
 
 
 def _whole(operation: Operation, parts: tuple[Part, ...]) -> Operation:

@@ -38,6 +38,12 @@ def test_whatever_reaches_the_upstream_or_says_who_asks_changes_likeness_and_fin
     assert fingerprint(other, bundle="b", expires_at=1) != fingerprint(CALL, bundle="b", expires_at=1)
 
 
+def test_where_less_than_the_body_makes_two_tries_alike_an_approval_binds_every_byte_all_the_same() -> None:
+    one, other = (replace(CALL, meaning="m", body_digest=digit * 64) for digit in "12")
+    assert likeness(one) == likeness(other) != likeness(replace(one, meaning="n"))
+    assert fingerprint(one, bundle="b", expires_at=1) != fingerprint(other, bundle="b", expires_at=1)
+
+
 @pytest.mark.parametrize(
     "again",
     [

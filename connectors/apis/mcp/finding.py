@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from connectors.apis import entries
 from connectors.apis.bodies import Document, Json
 from connectors.apis.entries import Section
 from connectors.apis.finders import Asked, BadBody, Found, Spoken
 from connectors.apis.mcp import messages, methods, tools
+from connectors.apis.mcp.canonical import digest
 from connectors.apis.mcp.messages import NoMessage, Notification, Request, Response
 from connectors.apis.mcp.mirrors import mismatch
 from policy.operation import Operation
@@ -70,19 +71,27 @@ class Server:
             case Notification(method=method, params=params):
                 known = method.startswith("notifications/")
                 return self._own(method, Document(root=dict(params))) if known else None
-            case Request(method="tools/call", params=params):
-                return self._tool(params)
-            case Request(method=method, params=params):
-                notifies = method.startswith("notifications/") or method in (methods.STREAM, methods.END)
-                return None if notifies else self._own(method, Document(root=dict(params)))
+            case Request():
+                found = self._asked(message)
+                return found if isinstance(found, BadBody) else replace(found, meaning=_meaning(message))
 
-    def _tool(self, params: Mapping[str, Json]) -> Found | BadBody | None:
+    def _asked(self, message: Request) -> Found | BadBody:
+        method, params = message.method, message.params
+        if method == "tools/call":
+            return self._tool(params)
+        no_request = method.startswith("notifications/") or method in methods.NO_METHODS
+        return self._unknown() if no_request else self._own(method, Document(root=dict(params)))
+
+    def _tool(self, params: Mapping[str, Json]) -> Found | BadBody:
         name, arguments = params.get("name"), params.get("arguments", {})
         if not isinstance(name, str) or not isinstance(arguments, dict):
             return BadBody(detail="A tool is called by its name, with an object of arguments.")
         if name not in self.pins:
-            return None
+            return self._unknown()
         return Found(name=f"{self.upstream}:{name}", body=Document(root=arguments))
+
+    def _unknown(self) -> Found:
+        return Found(name=f"{self.upstream}:unknown")
 
     def _own(self, method: str, body: Document | None = None) -> Found:
         return Found(name=f"{self.upstream}:{methods.PREFIX}{method}", body=body)
@@ -102,6 +111,14 @@ def spoken(section: Section, *, upstream: str) -> Spoken:
     server = Server(upstream=upstream, path=path, pins=pins, server_requests=frozenset(requests))
     operations = (*methods.operations(upstream), *[operation for operation, _ in found.values()])
     return Spoken(operations=operations, find=server, labels=frozenset({TOOL_CHANGED}))
+
+
+def _meaning(message: Request) -> str:
+    """SHA-256 over a request without its id, and without what it wants to be told of progress under."""
+    params = dict(message.params)
+    if isinstance(meta := params.get("_meta"), dict):
+        params["_meta"] = {key: value for key, value in meta.items() if key != "progressToken"}
+    return digest({"method": message.method, "params": params})
 
 
 def _tools(section: Section, *, upstream: str) -> list[tuple[str, tuple[Operation, str]]]:

@@ -14,6 +14,9 @@ STREAM, END = "stream", "end"
 PONG, RESPONSE = "pong", "response"
 """A client's answer to the server: an empty one, to a ping, and one with data of the client's in it."""
 
+NO_METHODS = frozenset({STREAM, END, PONG, RESPONSE})
+"""Operations that no message names: a method of the same name is a server's own, and unknown."""
+
 _READS = (
     # 2025-03-26 to 2025-11-25: schema.ts, ClientRequest and ClientNotification.
     "initialize", "ping", "tools/list", "resources/list", "resources/templates/list", "resources/read",
