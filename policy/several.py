@@ -40,5 +40,5 @@ def strictest_act(verdicts: Sequence[Allow | Deny]) -> Allow | Deny:
 
 
 def _of_part(said: Deny, operation: str) -> Deny:
-    told = f"What is refused is {operation}, one of several things that this call asks for."
+    told = f"What is refused is {operation}, one of several things that this call asks for; ask for it alone."
     return replace(said, explanations=(*said.explanations, told))
