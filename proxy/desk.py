@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 from policy import electorate
@@ -197,14 +198,14 @@ class Desk:
     async def _kept(self, held: Hold, after: Assent | Hold, click: Click) -> Hold | None:
         """The move, kept and on the record; None when somebody else moved the hold first."""
         if isinstance(after, Assent):
-            if await self.release.at_once(after, told=_records(after.approved, click)):
+            if await self.release.at_once(after, told=partial(_records, after.approved, click)):
                 return after.approved
             after = after.approved
         kept = await self.store.keep(held, after, not_after=held.decide_by, durable=True)
         if kept is not None:
             # Keeping the move has already woken the waiting replicas; channels amend their cards from the same wake-up.
             # In one go: what follows from the decision is not written down before it.
-            await self.ledger.sync(*_records(kept, click))
+            await self.ledger.sync(*map(self.ledger.encode, _records(kept, click)))
         return kept
 
     def _measured(self, kept: Hold, click: Click, now: float) -> None:

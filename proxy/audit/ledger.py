@@ -145,19 +145,19 @@ class Ledger:
         if durability is Durability.QUEUED:
             self.post(self.encode(record), at=self._now(), settled=None)
             return
-        await self._posted(record, durability)
+        await self._posted(self.encode(record), durability)
 
-    async def sync(self, *records: Record) -> None:
-        """Returns once all of them are on the disk, in this order, by one write and one sync where there is room.
+    async def sync(self, *lines: bytes) -> None:
+        """Returns once all that `encode` made is on the disk, in this order: one write and one sync, if it fits in one.
 
         Raises Outage(LEDGER_UNAVAILABLE) when one of them is not: then nothing may be done that needed any.
         """
-        await asyncio.gather(*[self._posted(record, Durability.SYNCED) for record in records])
+        await asyncio.gather(*[self._posted(json, Durability.SYNCED) for json in lines])
 
-    def _posted(self, record: Record, durability: Durability) -> asyncio.Future[None]:
+    def _posted(self, json: bytes, durability: Durability) -> asyncio.Future[None]:
         stands: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         settle = self._sync_later if durability is Durability.SYNCED else _settle
-        self.post(self.encode(record), at=self._now(), settled=partial(settle, stands))
+        self.post(json, at=self._now(), settled=partial(settle, stands))
         return stands
 
     async def run(self) -> None:

@@ -17,9 +17,10 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple, assert_never
 from weakref import WeakValueDictionary
 
@@ -136,7 +137,7 @@ class Release:
         await asyncio.sleep(0)  # Off it goes. While the store answers, the law is asked.
         return barred
 
-    async def at_once(self, assent: Assent, *, told: Sequence[Record]) -> bool:
+    async def at_once(self, assent: Assent, *, told: Callable[[], Sequence[Record]]) -> bool:
         """Whether the call was approved and leased in one write, with `told` on the ledger, and is on its way.
 
         False: nothing was done, for want of an agent that waits here, of a place, or of certainty that a release would
@@ -280,7 +281,7 @@ class Release:
         return seen
 
     def _begin(
-        self, ready: _Ready, place: ExitStack, *, told: Sequence[Record] = (), detached: bool = False
+        self, ready: _Ready, place: ExitStack, *, told: Callable[[], Sequence[Record]] = tuple, detached: bool = False
     ) -> tuple[_Clearance, asyncio.Future[Relay | Hold]]:
         """What has to be there first, and the sending, all under way. `told` goes on the ledger with the intent.
 
@@ -290,16 +291,17 @@ class Release:
         name, keep = ready.leased.call.id, self.store.keep
         keeping = keep(ready.before, *ready.moves, not_after=ready.not_after, durable=True)
         kept = self.tasks.spawn(keeping, name=f"lease {name}")
-        intent = record.released(ready.leased, ready.approvals, detached=detached)
-        recorded = self.tasks.spawn(self._recorded(kept, (*told, intent)), name=f"intent {name}")
+        intent = partial(record.released, ready.leased, ready.approvals, detached=detached)
+        recorded = self.tasks.spawn(self._recorded(kept, lambda: (*told(), intent())), name=f"intent {name}")
         clearance = _Clearance(kept, recorded)
         sending = self._send(ready, clearance, place, detached=detached)
         return clearance, self.tasks.spawn(sending, name=f"send {name}")
 
-    async def _recorded(self, kept: asyncio.Future[Hold | None], records: Sequence[Record]) -> None:
+    async def _recorded(self, kept: asyncio.Future[Hold | None], records: Callable[[], Sequence[Record]]) -> None:
+        lines = [self.ledger.encode(one) for one in records()]  # While the store is busy.
         if await asyncio.shield(kept) is None:
             raise CallerFault(Reason.CONFLICT, "Somebody else moved the call first; nothing was sent from here.")
-        await self.ledger.sync(*records)
+        await self.ledger.sync(*lines)
 
     async def _send(self, ready: _Ready, clearance: _Clearance, place: ExitStack, *, detached: bool) -> Relay | Hold:
         started, leased = time.monotonic(), ready.leased

@@ -69,6 +69,23 @@ async def test_many_synced_records_share_syncs(tmp_path: Path) -> None:
     assert findings(tmp_path) == []
 
 
+async def test_records_that_are_synced_together_share_one_sync_and_keep_their_order(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    async with running(tmp_path, disk=disk.disk) as ledger:
+        before = disk.syncs
+        await ledger.sync(*[ledger.encode(a_record(n)) for n in range(5)])
+        assert disk.syncs == before + 1
+        assert calls(tmp_path) == [a_record(n).call_id for n in range(5)]
+
+
+async def test_records_that_are_synced_together_are_refused_together(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    async with running(tmp_path, disk=disk.disk) as ledger:
+        disk.sync_error = EIO
+        with pytest.raises(Outage):
+            await ledger.sync(*[ledger.encode(a_record(n)) for n in range(5)])
+
+
 async def test_concurrent_records_get_places_in_the_order_in_which_they_came(tmp_path: Path) -> None:
     async with running(tmp_path) as ledger:
         await asyncio.gather(*(ledger.record(a_record(n), WRITTEN) for n in range(1200)))

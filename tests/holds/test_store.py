@@ -363,6 +363,58 @@ async def test_whoever_asked_hears_of_every_move_that_stands_and_of_no_other(con
     assert heard == [ready]
 
 
+async def test_moves_made_in_one_write_stand_together_and_the_first_is_heard_of(connection: StoreConnection):
+    heard: list[Hold] = []
+    store = HoldStore(connection, sealer=Sealer(KEY), holds=settings.Holds(), moved=heard.append)
+    now = await store.now()
+    hold = await opened(store)
+    ready = approved(hold, now)
+    going = leased(ready, now)
+    assert await store.keep(hold, ready, going) == going
+    assert await store.read(hold.call.id) == going
+    assert heard == [ready]
+    assert await store.approved(before=now + 1) == ()
+
+
+async def test_moves_made_in_one_write_are_none_when_somebody_else_moved_first_or_it_is_too_late(store: HoldStore):
+    now = await store.now()
+    hold = await opened(store)
+    ready = approved(hold, now)
+    assert await store.keep(hold, ready, leased(ready, now), not_after=now) is None
+    assert await store.read(hold.call.id) == hold
+    gone = await kept(store, hold, withdraw(hold, Identity("corp:ann"), "Ann", "", now))
+    assert await store.keep(hold, ready, leased(ready, now)) is None
+    assert await store.read(hold.call.id) == gone
+
+
+async def test_moves_made_in_one_write_follow_each_other(store: HoldStore):
+    now = await store.now()
+    hold, other = await opened(store), await opened(store, agent="corp:other")
+    ready = approved(hold, now)
+    for several in (
+        (),
+        (leased(ready, now),),
+        (ready, ready),
+        (ready, leased(approved(other, now), now)),
+    ):
+        with pytest.raises(BrokenPromise):
+            await store.keep(hold, *several)
+    assert await store.read(hold.call.id) == hold
+
+
+async def test_of_many_who_approve_and_lease_at_once_one_wins(store: HoldStore, other_store: HoldStore):
+    now = await store.now()
+    hold = await opened(store)
+    ready = approved(hold, now)
+    tries = [
+        one.keep(hold, ready, leased(ready, now, fence=f"{one is store}{n}")) if n % 2 else one.keep(hold, ready)
+        for n in range(20)
+        for one in (store, other_store)
+    ]
+    won = [after for after in await asyncio.gather(*tries) if after is not None]
+    assert won == [await store.read(hold.call.id)]
+
+
 async def test_the_indexes_follow_by_themselves(store: HoldStore, other_store: HoldStore):
     now = await store.now()
     hold = await opened(store)
