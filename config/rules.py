@@ -214,6 +214,14 @@ def _upstreams(settings: Settings) -> Iterator[Broken]:
 def _aws(at: str, upstream: Upstream) -> Iterator[Broken]:
     if upstream.aws is None and isinstance(upstream.credential, AwsCredential):
         yield Broken(path=f"{at}.aws", message="is required with this credential: the service and the region")
+    place = urlsplit(upstream.url)
+    if upstream.aws is not None and place.path.strip("/"):
+        yield Broken(path=f"{at}.url", message="is the endpoint of the service, without a path")
+    if upstream.aws is not None and re.search(r"[^/]\.s3[.-]", place.netloc):
+        # Paths would be read as bucket and key, and be keys of that bucket.
+        yield Broken(
+            path=f"{at}.url", message="is a bucket's; use the endpoint of the service, 's3.<region>.amazonaws.com'"
+        )
     if (upstream.aws is None) is (upstream.connector == "aws"):
         yield Broken(path=f"{at}.connector", message="'aws' and the section 'aws' go together")
 

@@ -196,3 +196,11 @@ def test_what_signs_for_aws_says_where():
         "upstreams.0.connector",
     ]
     assert paths(upstreams=[upstream("a", aws=place)]) == ["upstreams.0.connector"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://acme.s3.eu-central-1.amazonaws.com", "https://s3.eu-central-1.amazonaws.com/acme"]
+)
+def test_an_upstream_of_aws_is_a_service_and_not_a_bucket(url):
+    place = {"service": "s3", "region": "eu-central-1"}
+    assert paths(upstreams=[{"name": "a", "url": url, "connector": "aws", "aws": place}]) == ["upstreams.0.url"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote
 from xml.etree import ElementTree as Xml
 
 from connectors.apis.bodies import Document, Json
@@ -91,6 +92,25 @@ def _tables_of_transaction(_raw: bytes, root: Json) -> Iterator[str]:
             if not isinstance(table, str):
                 raise Unreadable("An item of the transaction names no table.")
             yield table
+
+
+_NAMES = frozenset({"Bucket", "FunctionName", "SecretId", "TableName"})
+_LISTS_OF_NAMES = frozenset({"TableNames"})
+
+
+def other_name(captured: tuple[tuple[str, str], ...], root: Json) -> str | None:
+    """The member that names a thing by its ARN where its name would do; None where there is none.
+
+    A policy about the table `orders` must not be passed by calling it `arn:aws:dynamodb:…:table/orders`.
+    """
+    told: list[tuple[str, Json]] = [(name, unquote(value)) for name, value in captured]
+    told += root.items() if isinstance(root, dict) else ()
+    for name, value in told:
+        values = value if name in _LISTS_OF_NAMES and isinstance(value, list) else [value] if name in _NAMES else []
+        # Lambda takes `123456789012:function:name` as well.
+        if any(isinstance(one, str) and (one.lower().startswith("arn:") or ":function:" in one) for one in values):
+            return name
+    return None
 
 
 INSIDE: Mapping[str, Inside] = {

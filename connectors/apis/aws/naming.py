@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 
 from connectors.apis import bodies
 from connectors.apis.aws.headers import ALWAYS, is_of_aws
-from connectors.apis.aws.inside import INSIDE, Unreadable
+from connectors.apis.aws.inside import INSIDE, Unreadable, other_name
 from connectors.apis.aws.models import NEEDED, Model, NoBotocore, Shape, load
 from connectors.apis.aws.operations import operations
 from connectors.apis.bodies import Body, Document, Form, Malformed, Nothing
@@ -73,6 +73,9 @@ def _found(model: Model, named: _Named, asked: Asked, *, upstream: str) -> Found
             body = inside.added(asked.raw, body.root if isinstance(body, Document) else None)
         except Unreadable as exc:
             return BadBody(detail=str(exc))
+    alias = other_name(named.captured, body.root if isinstance(body, Document) else None)
+    if alias is not None:
+        return BadBody(detail=f"{alias} is an ARN here. Call it by its name, as policies do.")
     return Found(name=f"{upstream}:{named.shape.name}", captured=named.captured, body=body)
 
 

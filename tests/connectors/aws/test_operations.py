@@ -215,3 +215,25 @@ def test_what_an_operation_does_is_told_by_its_name(
 def test_a_service_that_nobody_knows_is_refused_where_it_is_written() -> None:
     with pytest.raises(CatalogueRefused, match='no service "s4"'):
         load_catalogue(None, upstream="aws", connector="aws", settings={"service": "s4"})
+
+
+ARN = "arn:aws:dynamodb:eu-central-1:123456789012:table/orders"
+
+
+@pytest.mark.parametrize(
+    ("service", "one"),
+    [
+        ("dynamodb", of("dynamodb", "PutItem", {"TableName": ARN})),
+        ("dynamodb", of("dynamodb", "BatchWriteItem", {"RequestItems": {ARN: []}})),
+        (
+            "dynamodb",
+            of("dynamodb", "TransactWriteItems", {"TransactItems": [{"Put": {"TableName": ARN, "Item": {}}}]}),
+        ),
+        ("secretsmanager", of("secretsmanager", "GetSecretValue", {"SecretId": ARN})),
+        ("lambda", of("lambda", "Invoke", {"FunctionName": "123456789012:function:pay"})),
+        ("lambda", of("lambda", "Invoke", {"FunctionName": "arn:aws:lambda:eu-central-1:123456789012:function:pay"})),
+        ("s3", call("PUT", "/arn%3Aaws%3As3%3Aeu-central-1%3A123456789012%3Aaccesspoint%3Apay/key")),
+    ],
+)
+def test_a_thing_is_called_by_its_name_lest_a_policy_miss_it(service: str, one: Asked) -> None:
+    assert named(service, one).startswith("bad: ")
