@@ -28,8 +28,9 @@ from connectors.apis.graphql.asking import Unclear
 
 _ODD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\ufeff\ud800-\udfff]|\r(?!\n)")
 """Ends of lines for some, of texts for others, nothing for a third. A lone CR ends a comment by the specification."""
-_REMEMBERED_CHARACTERS = 8192
-_REMEMBERED = 256
+_REMEMBERED_CHARACTERS = 4096
+_REMEMBERED = 64
+"""At worst less than a megabyte each, and an agent chooses which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from connectors.apis.graphql.schemas import is_destructive
 from connectors.apis.naming import Named
 from policy.operation import FieldType, Operation, OperationClass, Tier
 from tests.connectors.graphql.tracker import FOLDER, SDL, is_refused, namer, operations, posted, sent
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def catalogue(folder: Path, text: str) -> Catalogue:
@@ -182,3 +186,20 @@ def test_where_something_is_found_in_a_document_no_argument_is_called_harmless()
     assert named.sensitivity.counts == {"email": 1}
     assert named.sensitivity.paths["email"] == ("/body/variables/q", "")
     assert UNSCANNED not in named.sensitivity.labels
+
+
+def test_without_graphql_core_the_catalogue_says_what_to_install():
+    program = """
+import sys
+sys.modules["graphql"] = None
+from connectors.apis.catalogue import load
+from connectors.apis.errors import CatalogueRefused
+try:
+    load(None, upstream="t", connector="graphql")
+except CatalogueRefused as refused:
+    print(refused)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ran.stdout.strip() == 'builtin:graphql: graphql: needs graphql-core: install "assentry[graphql]"'
