@@ -263,6 +263,30 @@ async def test_a_body_in_chunks_counts_only_with_signatures_of_its_own(site: Sit
     assert len(site.cloud.seen) == before
 
 
+async def test_a_call_that_came_with_a_token_is_signed_each_time_it_comes(site: Site) -> None:
+    before = len(site.cloud.seen)
+    told = {**PUT_ITEM, "authorization": f"Bearer {site.home.agent_token()}"}
+    call = Sent(method="POST", target="/dynamodb", headers=(("host", site.host), *told.items()), body=ITEM)
+    for _ in range(4):
+        assert status(await site.answer(call)) == 200
+    assert len(site.cloud.seen) == before + 4
+    assert not [one for one in site.cloud.seen if one.header("authorization") == told["authorization"]]
+
+
+async def test_a_body_in_chunks_that_came_with_a_token_is_judged_and_sent_without_them(site: Site) -> None:
+    told = {
+        "authorization": f"Bearer {site.home.agent_token()}",
+        "content-type": "text/plain",
+        "content-encoding": "aws-chunked",
+        "x-amz-content-sha256": UNSIGNED,
+        "x-amz-decoded-content-length": "5",
+    }
+    call = Sent(method="PUT", target="/s3/reports/k", headers=(("host", site.host), *told.items()), body=PLAIN)
+    for _ in range(3):
+        assert status(await site.answer(call)) == 200
+        assert site.cloud.seen[-1].body == b"hello"
+
+
 async def test_a_call_that_is_refused_is_on_the_ledger_without_what_it_showed(site: Site) -> None:
     answer = await site.answer(SPOILT["another body"](site, site.call()))
     call = re.search(rb"[Aa]ssentry-[Cc]all: (call_\w+)", answer)
