@@ -29,6 +29,8 @@ class Patience:
     """Seconds it bears whatever it hears; never less than `wait_s`. None: it counts silence only, or nobody knows."""
     interim: int | None = None
     """The interim response (RFC 9110 section 15.2) that breaks its silence; None: none may be sent."""
+    interims: int | None = None
+    """How many of them it takes; None: any number."""
     respond_async: bool = False
     """`Prefer: respond-async` (RFC 7240 section 4.1)."""
 

@@ -19,7 +19,9 @@ from policy.reasons import Reason
 from proxy.errors import OperatorFault
 
 _FILE = Path(__file__).with_name("clients.yaml")
-_FIELDS = frozenset({"name", "user_agent", "read_timeout_s", "total_timeout_s", "interim", "measured", "notes"})
+_FIELDS = frozenset(
+    {"name", "user_agent", "read_timeout_s", "total_timeout_s", "interim", "interims", "measured", "notes"}
+)
 _INTERIMS = frozenset({100, 102})
 _LOOKED_AT = 200
 """Characters of a User-Agent that are looked at: what it is stands at its beginning, and the rest is not remembered."""
@@ -34,6 +36,7 @@ class Kind:
     read_timeout_s: float | None = None
     total_timeout_s: float | None = None
     interim: int | None = None
+    interims: int | None = None
     measured: str = ""
     notes: str = ""
 
@@ -69,13 +72,13 @@ def _kind(entry: dict[str, object]) -> Kind:
         re.compile(_text(entry, "user_agent"))
     except re.error as exc:
         raise _fault(name, "its pattern is no regular expression") from exc
-    interim = _number(entry, "interim")
     return Kind(
         name=name,
         user_agent=_text(entry, "user_agent"),
         read_timeout_s=_number(entry, "read_timeout_s"),
         total_timeout_s=_number(entry, "total_timeout_s"),
-        interim=None if interim is None else int(interim),
+        interim=_count(entry, "interim"),
+        interims=_count(entry, "interims"),
         measured=_text(entry, "measured"),
         notes=_text(entry, "notes"),
     )
@@ -92,6 +95,13 @@ def _number(entry: dict[str, object], field: str) -> float | None:
     value = entry.get(field)
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         raise _fault(str(entry.get("name", "")), f"{field} is not a number")
+    return value
+
+
+def _count(entry: dict[str, object], field: str) -> int | None:
+    value = _number(entry, field)
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise _fault(str(entry.get("name", "")), f"{field} is not a whole number above zero")
     return value
 
 

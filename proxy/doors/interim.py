@@ -7,18 +7,14 @@ timer for all, because ten thousand calls may be held at once.
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
 
 from proxy.doors.arrival import Patience
 from proxy.doors.connection import Connection
+from proxy.doors.patience import sounding_s
 from proxy.doors.replies import INTERIMS
 from proxy.holds.alarms import Alarms
-
-_SHARE: Final = 3
-"""A client that bears a little silence hears of us so often in that time: one interim response may come late."""
-_SHORTEST_S = 0.2
-"""Nobody is written to more often, whatever is announced."""
 
 
 class Interims:
@@ -32,19 +28,20 @@ class Interims:
         """While the block lasts, the client hears of us; nothing is written for it after that."""
         if patience.interim is None:
             return nullcontext()
-        bears_s = patience.wait_s if patience.wait_s is not None else self._every_s * _SHARE
-        every_s = max(_SHORTEST_S, min(self._every_s, bears_s / _SHARE))
-        return _Sounding(connection, INTERIMS[patience.interim], every_s=every_s, alarms=self._alarms)
+        every_s = sounding_s(patience, longest_s=self._every_s)
+        most = math.inf if patience.interims is None else patience.interims
+        return _Sounding(connection, INTERIMS[patience.interim], every_s=every_s, most=most, alarms=self._alarms)
 
 
 class _Sounding:
     """One held call's. A class, because a generator of each wait weighs more."""
 
-    __slots__ = ("_alarms", "_connection", "_every_s", "_response")
+    __slots__ = ("_alarms", "_connection", "_every_s", "_left", "_response")
 
-    def __init__(self, connection: Connection, response: bytes, *, every_s: float, alarms: Alarms) -> None:
+    def __init__(self, connection: Connection, response: bytes, *, every_s: float, most: float, alarms: Alarms) -> None:
         self._connection: Connection | None = connection
         self._response = response
+        self._left = most
         self._every_s = every_s
         self._alarms = alarms
 
@@ -57,8 +54,9 @@ class _Sounding:
 
     def _sound(self) -> None:
         transport = self._connection.transport if self._connection is not None else None
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or not self._left:
             return
         if not transport.get_write_buffer_size():
             transport.write(self._response)
+            self._left -= 1
         self._alarms.ring_in(self._every_s, self._sound)

@@ -18,6 +18,10 @@ from proxy.doors.clients import Kind, kind_of
 
 _UNKNOWN = Patience()
 _ANNOUNCING = frozenset({"prefer", "x-stainless-read-timeout", "x-stainless-timeout", "amz-sdk-request"})
+_SHARE = 3
+"""So often does a client hear of us in the time in which it bears silence: one interim response may come late."""
+_SHORTEST_S = 0.2
+"""Nobody is written to more often, whatever is announced."""
 _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
 _TTL = re.compile(r"(?:^|;)\s*ttl=([0-9]{8}T[0-9]{6}Z)")
 _ATTEMPT = re.compile(r"(?:^|;)\s*attempt=([0-9]{1,4})\s*(?:;|$)")
@@ -40,6 +44,7 @@ def read_patience(fields: Mapping[str, str], *, now: float) -> Patience:
         wait_s=min(silence + totals),
         total_s=min(totals, default=None),
         interim=known.interim,
+        interims=known.interims,
         respond_async=respond_async,
     )
 
@@ -51,6 +56,13 @@ def less(patience: Patience, *, spent_s: float) -> Patience:
         return patience
     total_s = max(0.0, patience.total_s - spent)
     return replace(patience, total_s=total_s, wait_s=min(patience.wait_s, total_s))
+
+
+def sounding_s(patience: Patience, *, longest_s: float) -> float:
+    """Seconds between two interim responses to this client: `longest_s`, or less where it bears little silence."""
+    if patience.wait_s is None:
+        return longest_s
+    return max(_SHORTEST_S, min(longest_s, patience.wait_s / _SHARE))
 
 
 def is_sent_again(fields: Mapping[str, str]) -> bool:
@@ -110,4 +122,6 @@ def _known(kind: Kind | None) -> Patience:
     if kind is None:
         return _UNKNOWN
     bounds = [bound for bound in (kind.read_timeout_s, kind.total_timeout_s) if bound is not None]
-    return Patience(wait_s=min(bounds, default=None), total_s=kind.total_timeout_s, interim=kind.interim)
+    return Patience(
+        wait_s=min(bounds, default=None), total_s=kind.total_timeout_s, interim=kind.interim, interims=kind.interims
+    )

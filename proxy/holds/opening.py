@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from config.settings import Holds
 from policy import fingerprint as prints
-from policy.call import Call
+from policy.call import Call, CallId
 from policy.hold import Hold, State
 from policy.reasons import Reason
 from policy.verdict import Ask, Refused
 from proxy.audit import record
 from proxy.audit.ledger import Durability, Ledger
 from proxy.errors import AssentryError, Outage
-from proxy.holds.store import HoldStore, Opened
+from proxy.holds.store import HoldStore
 from proxy.meters import Meters
 
 _TRIES = 3
@@ -47,33 +47,33 @@ class Opening:
         if len(body) > self.settings.body_bytes:
             most = f"A call that waits for approval may carry {self.settings.body_bytes} bytes at most."
             return Refused(reason=Reason.BODY_TOO_LARGE, detail=f"{most} This one is larger; ask for less at once.")
-        opened = await self._opened(self._hold(call, ask, await self.store.now()), body, coming)
-        if isinstance(opened, Refused):
-            return opened
-        if opened.attached:
-            await self.ledger.record(record.attached(opened.hold, call), Durability.WRITTEN)
-            return opened.hold
-        try:
-            await self.ledger.record(record.held(opened.hold), Durability.SYNCED)
-        except AssentryError:
-            await self.store.discard(opened.hold)
-            raise
-        self.meters.held(opened.hold)
-        return opened.hold
-
-    async def _opened(self, hold: Hold, body: bytes, coming: Coming) -> Opened | Refused:
         for _ in range(_TRIES):
-            opened = await self.store.open(hold, body, sent_again=coming.sent_again)
+            opened = await self.store.open(
+                self._hold(call, ask, await self.store.now()), body, sent_again=coming.sent_again
+            )
             if isinstance(opened, Refused):
                 return opened
-            if coming.stays:
-                state = await self.store.attendance.arrive(opened.hold.call.id, hold.call.id)
-            else:
-                state = await self.store.attendance.ask_later(opened.hold)
-            if state is opened.hold.state or state is not State.WITHDRAWN:
-                return opened
+            if not opened.attached:
+                return await self._begun(opened.hold, coming)
+            if await self._comes(opened.hold, call.id, coming) is not State.WITHDRAWN:
+                await self.ledger.record(record.attached(opened.hold, call), Durability.WRITTEN)
+                return opened.hold
             # Its last client left in the same moment, and it went with it. So this call is nobody's repeat.
         raise Outage(Reason.STORE_UNAVAILABLE, "The call was withdrawn each time it was asked for. Try again.")
+
+    async def _begun(self, hold: Hold, coming: Coming) -> Hold:
+        try:
+            await self._comes(hold, hold.call.id, coming)
+            await self.ledger.record(record.held(hold), Durability.SYNCED)
+        except AssentryError:
+            await self.store.discard(hold)
+            raise
+        self.meters.held(hold)
+        return hold
+
+    async def _comes(self, hold: Hold, waiter: CallId, coming: Coming) -> State | None:
+        attendance = self.store.attendance
+        return await (attendance.arrive(hold.call.id, waiter) if coming.stays else attendance.ask_later(hold))
 
     def _hold(self, call: Call, ask: Ask, now: float) -> Hold:
         decide_by = now + (ask.obligations.timeout_s or self.settings.decide_within_s)

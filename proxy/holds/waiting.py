@@ -13,6 +13,7 @@ from policy.call import CallId
 from policy.hold import OPEN, Hold, State
 from policy.reasons import Reason
 from proxy.doors.arrival import Client, Held, Patience
+from proxy.doors.patience import sounding_s
 from proxy.errors import BrokenPromise
 from proxy.holds.departure import Departure
 from proxy.holds.store import HoldStore
@@ -42,9 +43,17 @@ class Waiting:
         return self.monotonic() + min(self._bears_s(patience), self.settings.holds.max_wait_s, *own)
 
     def _bears_s(self, patience: Patience) -> float:
-        bears_s = patience.total_s if patience.interim else patience.wait_s
-        if bears_s is None:
-            return math.inf if patience.interim else self.settings.holds.wait_s
+        holds = self.settings.holds
+        if patience.interim is None:
+            return holds.wait_s if patience.wait_s is None else self._less_a_margin(patience.wait_s)
+        bears_s = math.inf if patience.total_s is None else self._less_a_margin(patience.total_s)
+        if patience.interims is None:
+            return bears_s
+        # Once it has had as many as it takes, it is left to its silence.
+        silent_s = 0 if patience.wait_s is None else self._less_a_margin(patience.wait_s)
+        return min(bears_s, patience.interims * sounding_s(patience, longest_s=holds.interim_every_s) + silent_s)
+
+    def _less_a_margin(self, bears_s: float) -> float:
         # A client in a hurry still gets a moment: half of what it announced beats a margin that eats it all.
         return max(bears_s - self.settings.holds.wait_margin_s, bears_s / 2)
 
@@ -58,9 +67,12 @@ class Waiting:
         call, deadline = waiting.hold, waiting.deadline
         with self.wakeups.listen(call) as wakeup, client.leaving(wakeup.ring):
             # Between two looks nothing of the hold is kept: there may be many, and they may wait for long.
+            looked = False
             while (hold := await self._settled(call, wakeup.told(), client, deadline)) is None:
+                if looked:  # Before that, its coming was noted.
+                    await self.store.attendance.arrive(call, waiting.id)
+                looked = True
                 await wakeup.wait(deadline - self.monotonic())
-                await self.store.attendance.arrive(call, waiting.id)
         if client.present() and hold.state not in OPEN:
             return hold  # It goes on waiting, for what comes of the approval.
         return await self._without(waiting, client, hold)

@@ -11,7 +11,10 @@ from proxy.doors.clients import KINDS, Kind, kind_of, read_kinds
 from proxy.errors import OperatorFault
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "holds.md"
-HEAD = "| client | `User-Agent` begins with | bears silence | waits at most | interim | measured with | notes |"
+HEAD = (
+    "| client | `User-Agent` begins with | bears silence | waits at most | interim | of them at most "
+    "| measured with | notes |"
+)
 TAKES_100 = {
     "OpenAI/Python 3.52.0",
     "AsyncAzureOpenAI/Python 3.52.0",
@@ -76,6 +79,7 @@ def _row(kind: Kind) -> str:
         _seconds(kind.read_timeout_s),
         _seconds(kind.total_timeout_s),
         f"`{kind.interim}`" if kind.interim else "none",
+        str(kind.interims or ""),
         kind.measured,
         kind.notes,
     )
@@ -103,6 +107,8 @@ def _seconds(time_s: float | None) -> str:
         ("- {name: x, user_agent: x, total_timeout_s: .inf}", "times above zero"),
         ("- {name: x, user_agent: x, interim: 103, measured: y}", "100 or 102"),
         ("- {name: x, user_agent: x, interim: 100}", "measured with"),
+        ("- {name: x, user_agent: x, interim: 100.5}", "not a whole number"),
+        ("- {name: x, user_agent: x, interim: 100, measured: y, interims: 0}", "above zero"),
         ("- {name: x, user_agent: x}\n- {name: x, user_agent: y}", "twice"),
     ],
 )

@@ -176,3 +176,16 @@ async def test_the_next_call_over_the_same_connection_is_answered_alike() -> Non
 
         assert [status for status in statuses_of(rest) if status != 100] == [200, 200]
         assert re.search(rb"ok(HTTP/1.1 100 Continue\r\n\r\n)*HTTP/1.1 200 OK", rest)
+
+
+async def test_a_client_that_takes_only_so_many_gets_no_more() -> None:
+    one = request("/api/x", "User-Agent: PyGithub/Python", "Connection: close")
+    fast = door_settings().model_copy(update={"holds": settings.Holds(interim_every_s=0.1)})
+    async with held(one, using=fast) as client, held(request("/api/x", NODE), using=fast) as other:
+        most = client.gate.arrivals[0].patience.interims
+        assert most == 95
+        for _ in range(most + 5):
+            await other.interim()
+        rest = await client.rest()
+        heard = rest.count(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert (heard, [status for status in statuses_of(rest) if status != 100]) == (most, [200])

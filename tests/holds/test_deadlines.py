@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -46,6 +47,12 @@ def waits_s(patience: Patience, *, max_wait_s: float | None = None, holds: Holds
         (Patience(interim=100), 590),
         (Patience(wait_s=15, total_s=300, interim=100), 295),
         (Patience(wait_s=4, total_s=4, interim=102), 2),
+        # As many as it takes, every five seconds, and then its silence.
+        (Patience(interim=100, interims=95), 475),
+        (Patience(wait_s=15, interim=100, interims=95), 485),
+        (Patience(wait_s=80, interim=100, interims=95), 550),
+        (Patience(wait_s=6, interim=100, interims=95), 193),
+        (Patience(wait_s=80, total_s=80, interim=100, interims=95), 75),
     ],
 )
 def test_a_client_is_kept_waiting_as_long_as_it_bears_less_a_margin(patience: Patience, seconds: float):
@@ -68,6 +75,8 @@ def test_the_refusal_always_has_time_to_arrive(
     bounds = [one for one in (silence, whole) if one is not None]
     patience = Patience(wait_s=min(bounds, default=None), total_s=whole, interim=interim)
     waits = waits_s(patience, max_wait_s=own, holds=Holds(wait_margin_s=margin))
+    fewer = waits_s(replace(patience, interims=10), max_wait_s=own, holds=Holds(wait_margin_s=margin))
+    assert fewer <= waits
     assert 0 <= waits <= min(590, own or 590) + 1e-6
     for bound in [whole] if interim else bounds:
         if bound is not None:

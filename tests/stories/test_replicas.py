@@ -74,3 +74,21 @@ async def test_a_replica_that_stops_leaves_its_holds_to_the_others(home: House):
     await home.person("ann").approve(held)
     assert (await again).status == 200
     assert len(home.upstream.received) == 1
+
+
+async def test_a_call_whose_replica_went_away_with_its_client_is_sent_by_another_and_its_response_waits(open_house):
+    async with open_house(holds={"detached_after_s": 0}) as home:
+        home.upstream.script(reply(201, b'{"id": "re_1"}'))
+        async with home.beside() as other:
+            asked = home.begin(other.refund())
+            held = await other.wait_for_hold()
+        told = await asked  # The replica stops: its client is told to come back.
+        assert (told.status, told.json["reason"]) == (403, "approval-pending")
+        await home.shown_as_left(held)
+
+        await home.person("ann").approve(held)
+        await home.wait_until(held, State.EXECUTED)
+
+        again, status = await home.refund(), await home.status(held.call.id)
+        assert [(one.status, one.headers["assentry-replayed"]) for one in (again, status)] == [(201, "true")] * 2
+        assert len(home.upstream.received) == 1
