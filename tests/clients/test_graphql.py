@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import re
 import shutil
+import sys
 from asyncio import StreamWriter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -186,3 +190,28 @@ async def test_what_a_policy_counts_is_asked_for_alone(home: House, api: FakeUps
     with pytest.raises(TransportQueryError, match=r"t:mutation\.createIssue"):
         await ask(home, f"mutation {{ a: {create} b: {create} }}")
     assert len(api.received) == 1
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients" / "graphql.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(("program", "prints"), EXAMPLES, ids=["approved", "rejected"])
+async def test_the_examples_of_the_page_print_what_it_says(
+    home: House, api: FakeUpstream, program: str, prints: str
+) -> None:
+    source = program.replace("https://gate.example.com/shop", f"{home.gate.agents_url}/t")
+    running = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        source,
+        env={**os.environ, "GATE_KEY": home.agent_token()},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    rejected = re.search(r"# Meanwhile Ann rejects: (.*)", program)
+    held, ann = await home.wait_for_hold(), home.person("ann")
+    await (ann.reject(held, rejected[1]) if rejected else ann.approve(held))
+    printed, failed = await asyncio.wait_for(running.communicate(), 30)
+    assert re.sub(r"call_[0-9A-Z]+", "call_…", printed.decode()) == prints, failed.decode()
+    assert len(api.received) == (0 if rejected else 1)
