@@ -327,7 +327,7 @@ class Upstream(Section):
     catalogue: Path | None = None
     """Operation catalogue (YAML), or a shipped one: `builtin:stripe`. Absent: every operation is `<name>:unknown`."""
     connector: Name = "generic"
-    """Whose error shape and habits to speak: generic, openai, stripe, github, kubernetes, aws."""
+    """Whose error shape and habits to speak: generic, openai, stripe, github, kubernetes, aws, mcp."""
     aws: Aws | None = None
     """Which service of AWS this is. Goes with `connector: aws`."""
     credential: Credential = NoCredential()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +21,7 @@ from mcp.shared.auth import ProtectedResourceMetadata
 from connectors.apis.mcp.writing import made
 from policy.hold import State
 from proxy.mcp.fetching import tools_of
-from tests.fakes.house import House, eventually, house
+from tests.fakes.house import House, Reply, eventually, house
 from tests.fakes.mcp_server import FakeMcpServer, mcp_server
 
 READ_S = 0.8
@@ -200,3 +204,73 @@ async def test_a_client_without_a_token_finds_out_who_gives_one(tmp_path: Path) 
             told = ProtectedResourceMetadata.model_validate_json((await http.get(where)).content)
         assert str(told.resource) == url
         assert [str(one).rstrip("/") for one in told.authorization_servers] == [home.issuer.url]
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients" / "mcp.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(("source", "prints"), EXAMPLES, ids=[f"example-{n}" for n in range(len(EXAMPLES))])
+async def test_the_examples_of_the_page_do_what_it_says(tmp_path: Path, source: str, prints: str) -> None:
+    async with mcp_server() as server, bank(tmp_path, server) as home:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            source.replace("https://gate.example.com", home.gate.agents_url),
+            env={**os.environ, "GATE_KEY": home.agent_token()},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        held = await home.wait_for_hold()
+        told = re.search(r"Meanwhile Ann (?:approves after (\d) seconds|rejects: (.*))", source)
+        assert told is not None
+        await asyncio.sleep(float(told[1] or 0))
+        ann = home.person("ann")
+        await (ann.approve(held) if told[1] else ann.reject(held, told[2]))
+        printed, wrong = await asyncio.wait_for(process.communicate(), 30)
+        assert printed.decode() == prints, wrong.decode()
+
+
+async def test_undecided_calls_say_so_and_the_same_call_joins_its_hold(tmp_path: Path) -> None:
+    holds = {"interim_every_s": 0.1, "wait_s": 1, "max_wait_s": 1}
+    async with mcp_server() as server, bank(tmp_path, server, holds=holds) as home:
+        async with connected(home, "2026-07-28") as client:
+            first = await client.call_tool("send_money", {"to": "ann", "amount": 500})
+            assert first.is_error
+            assert "Nobody has decided yet" in said(first)
+            (held,) = await home.open_holds()
+            again = home.begin(client.call_tool("send_money", {"to": "ann", "amount": 500}))
+
+            async def joined() -> bool | None:
+                return any(one["kind"] == "attached" for one in home.ledger_records(held)) or None
+
+            await eventually(joined)
+            assert (await home.person("ann").approve(held)).status == 200
+            assert said(await again) == "sent 500 to ann"
+        assert server.done == [("send_money", {"to": "ann", "amount": 500})]
+
+
+@pytest.mark.parametrize("version", ["2025-03-26", "2025-06-18", "2025-11-25"])
+async def test_each_revision_with_sessions_is_spoken_from_handshake_to_end(tmp_path: Path, version: str) -> None:
+    async with mcp_server() as server, bank(tmp_path, server) as home:
+        headers = {"Accept": "application/json, text/event-stream"}
+        if version != "2025-03-26":  # The header came with the revision after it.
+            headers["MCP-Protocol-Version"] = version
+
+        async def post(method: str, params: dict[str, Any], ident: int | None = None) -> Reply:
+            message = {"jsonrpc": "2.0", "method": method, "params": params}
+            message |= {} if ident is None else {"id": ident}
+            return await home.call("POST", "/bank/mcp", headers=headers, document=message)
+
+        client = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+        begun = await post("initialize", client, 1)
+        assert f'"protocolVersion":"{version}"' in begun.body.decode()
+        headers["Mcp-Session-Id"] = begun.headers["mcp-session-id"]
+        assert (await post("notifications/initialized", {})).status == 202
+        added = await post("tools/call", {"name": "add", "arguments": {"a": 1, "b": 2}}, 2)
+        assert '"text":"3"' in added.body.decode()
+        held = home.begin(post("tools/call", {"name": "send_money", "arguments": {"to": "ann", "amount": 500}}, 3))
+        assert (await home.person("ann").approve(await home.wait_for_hold())).status == 200
+        assert "sent 500 to ann" in (await held).body.decode()
+        assert (await home.call("DELETE", "/bank/mcp", headers=headers)).status == 200
+        assert (await post("ping", {}, 4)).status == 404

@@ -13,6 +13,8 @@ from typing import Any
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 
+from tests.fakes.house import eventually
+
 
 @dataclass(slots=True, kw_only=True)
 class FakeMcpServer:
@@ -79,9 +81,12 @@ async def mcp_server(*, json_response: bool = False) -> AsyncIterator[FakeMcpSer
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:
-            while not server.started:
-                await asyncio.sleep(0.01)
+            await eventually(lambda: _started(server))
             yield fake
         finally:
             server.should_exit = True
             await asyncio.to_thread(thread.join, 10)
+
+
+async def _started(server: uvicorn.Server) -> bool | None:
+    return server.started or None
