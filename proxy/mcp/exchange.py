@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from connectors.apis.mcp.finding import Server
-from connectors.apis.mcp.messages import Message, MessageId, Request
+from connectors.apis.mcp.messages import Message, MessageId, Notification, Request
 from policy.call import CallId
 from policy.principal import Principal
 from proxy.doors.arrival import Held
@@ -24,11 +24,22 @@ class Exchange:
     """Whether it is of a revision without sessions."""
     takes_stream: bool
     """Whether the client accepts server-sent events."""
+    session: str = ""
+    """As the agent names it; empty: none."""
 
     @property
     def answers(self) -> MessageId | None:
         """The id under which the agent waits for an answer; None: it waits for none."""
         return self.message.id if isinstance(self.message, Request) else None
+
+    @property
+    def cancels(self) -> MessageId | None:
+        """The request that it takes back. In 2026-07-28 closing the request's stream does that, and nothing else."""
+        message = self.message
+        if self.modern or not isinstance(message, Notification) or message.method != "notifications/cancelled":
+            return None
+        ident = message.params.get("requestId")
+        return ident if isinstance(ident, int | str) and not isinstance(ident, bool) else None
 
     @property
     def is_tool_call(self) -> bool:

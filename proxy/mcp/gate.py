@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Protocol, assert_never
 
 import orjson
@@ -30,6 +30,7 @@ from proxy.errors import AssentryError, CallerFault
 from proxy.identity.admission import Admission
 from proxy.law import Law
 from proxy.mcp import refusing, relaying
+from proxy.mcp.cancelling import Cancellations
 from proxy.mcp.exchange import Exchange, HeldExchange
 from proxy.mcp.refusing import Said
 from proxy.mcp.relaying import EVENTS, STREAM_HEADERS, Relaying
@@ -76,6 +77,7 @@ class McpGate:
     relaying: Relaying
     tasks: Tasks
     keep_alive_s: float
+    cancellations: Cancellations = field(default_factory=Cancellations)
 
     async def carry(self, arrival: Arrival) -> Answer | Held:
         """The answer to one call, or that it is held. Raises Outage where a refusal cannot be recorded."""
@@ -90,6 +92,7 @@ class McpGate:
             return relaying.whole(fault.said, call=refusal.call)
         except AssentryError as fault:
             return await self._record(arrival, fault)
+        self.cancellations.cancel(exchange)
         answer = await self.gate.carry(travels)
         if isinstance(answer, Held):
             return HeldExchange(**{one.name: getattr(answer, one.name) for one in fields(answer)}, exchange=exchange)
@@ -130,6 +133,7 @@ class McpGate:
             message=message,
             modern=mirrors.is_modern(arrival.headers),
             takes_stream=_takes_stream(arrival),
+            session="" if mirrors.is_modern(arrival.headers) else _session(arrival),
         )
         wrong = mirrors.mismatch(arrival.headers, message)
         if wrong is not None:
@@ -198,6 +202,12 @@ class McpGate:
 
     async def _waiting(self, held: HeldExchange, client: Client) -> AsyncGenerator[bytes, None]:
         """What a client hears while people decide, and then the answer."""
+        with self.cancellations.of(held.exchange, client) as waiting:
+            async with aclosing(self._heard(held, waiting)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def _heard(self, held: HeldExchange, client: Client) -> AsyncGenerator[bytes, None]:
         settling = self.tasks.spawn(self.gate.settle(held, client), name=f"settle {held.id}")
         answered = False
         try:
@@ -219,6 +229,10 @@ class McpGate:
         """The same for a client that left before it heard anything: what follows from that is the hold's to say."""
         settling = self.tasks.spawn(self.gate.settle(held, client), name=f"settle {held.id}")
         self.tasks.spawn(_closed(settling), name=f"leave {held.id}")
+
+
+def _session(arrival: Arrival) -> str:
+    return next((value for name, value in arrival.headers if name == mirrors.SESSION), "")
 
 
 def _takes_stream(arrival: Arrival) -> bool:

@@ -73,12 +73,17 @@ class Relaying:
         async with aclosing(relay.body) as chunks:
             try:
                 async for chunk in chunks:
+                    heard = False
                     for event in found.feed(chunk):
+                        heard = True
                         piece, ends = await self._event(event, exchange)
                         yield piece
                         if ends:
                             await _drained(chunks)
                             return
+                    if not heard:
+                        # The server's own sign of life, or half of an event: either way the client need not give up.
+                        yield comment("alive")
             except (TooLong, UnicodeDecodeError):
                 yield _told("The server's message is too long, or no text.", exchange)
             except AssentryError as fault:

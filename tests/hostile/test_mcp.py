@@ -15,9 +15,9 @@ import pytest
 
 from connectors.apis.bodies import Document, document
 from connectors.apis.mcp.writing import made
-from policy.hold import Hold
+from policy.hold import Hold, State
 from tests.fakes.house import House, Reply, eventually, house
-from tests.fakes.upstream import Answer, FakeUpstream, Received, reply, upstream
+from tests.fakes.upstream import Answer, FakeUpstream, Received, raw, reply, upstream
 from tests.fakes.valkey import PrivateValkey
 
 JSON = ("content-type", "application/json")
@@ -251,7 +251,40 @@ async def _attached(at: Place, held: Hold) -> None:
     await eventually(there)
 
 
+async def test_only_the_agent_that_waits_takes_its_request_back(tmp_path: Path) -> None:
+    begun = reply(200, result({"protocolVersion": "2025-11-25"}), JSON, ("Mcp-Session-Id", "inner-1"))
+    heard = reply(202, b"")
+    holds = {"interim_every_s": 0.1, "wait_s": 30, "max_wait_s": 30, "on_client_gone": "withdraw"}
+    async with place(tmp_path, begun, begun, heard, heard, heard, holds=holds) as at:
+        opening = asking("initialize", {"protocolVersion": "2025-11-25"})
+        mine = {"Mcp-Session-Id": (await at.post(opening)).headers["mcp-session-id"]}
+        mallory = at.home.agent_token("mallory")
+        theirs = {"Mcp-Session-Id": (await at.post(opening, token=mallory)).headers["mcp-session-id"]}
+        asked = at.home.begin(at.post(calling("drop", 5), headers=mine))
+        held = await at.home.wait_for_hold()
+
+        def back(ident: object) -> dict[str, Any]:
+            return {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": ident}}
+
+        assert (await at.post(back(5), token=mallory, headers=theirs)).status == 202
+        assert (await at.post(back("5"), headers=mine)).status == 202
+        assert [one.call.id for one in await at.home.open_holds()] == [held.call.id]
+        assert (await at.post(back(5), headers=mine)).status == 202
+        await at.home.wait_until(held, State.WITHDRAWN)
+        assert told(await asked)[-1]["result"]["isError"]
+
+
 # What servers send.
+
+
+async def test_a_servers_sign_of_life_keeps_its_client(tmp_path: Path) -> None:
+    done = b"data: " + json.dumps(ANSWER).encode() + b"\n\n"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+    async with place(tmp_path, raw(head, b": secret words\n\n", done, close=True)) as at:
+        got = await at.post(calling("add"))
+        assert got.body.startswith(b": alive\n\n")
+        assert b"secret words" not in got.body
+        assert told(got) == [ANSWER]
 
 
 def listing(*tools: Mapping[str, Any], cursor: str | None = None) -> Answer:

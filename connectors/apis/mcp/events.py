@@ -1,7 +1,7 @@
 """Server-sent events (HTML Living Standard, section 9.2), read without guessing and written in one form.
 
 A stream is taken apart and put together again, so that its reader cannot find another event in it than was looked at.
-Comments do not travel: they say nothing, and who keeps a connection alive here is the gate.
+Comments do not travel as they are: they say nothing but that there is a server.
 """
 
 from __future__ import annotations
