@@ -15,6 +15,10 @@ COMPILE = build/lock/bin/uv pip compile --quiet --universal --python-version 3.1
 WHOLE_GATE = tests/stories $(filter-out %/test_both_paths.py %/test_express.py, \
 	$(shell grep -lE 'hostile\.whole|fakes\.house' tests/hostile/test_*.py))
 
+SIDE_BY_SIDE = -n 2 --dist loadfile
+# Of real clients and their time-outs: by itself, lest other tests take the time from them.
+MATRIX = tests/clients/test_matrix.py
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check serve bench peers image lock docs clean
 
@@ -25,8 +29,9 @@ demo: .venv/installed-demo ## Everything in one process tree, no network: approv
 	@$(BIN)/assentry demo
 
 test: .venv/installed-test ## All tests
-	@TESTS_FAST_PATH=off $(BIN)/python -m pytest $(WHOLE_GATE)
-	@$(BIN)/python -m pytest
+	@TESTS_FAST_PATH=off $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(WHOLE_GATE)
+	@$(BIN)/python -m pytest $(MATRIX)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) --ignore $(MATRIX)
 
 check: .venv/installed-test ## Format, lint, types, arrows
 	$(BIN)/ruff format --check .

@@ -109,80 +109,81 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _dies_at(step: str) -> None:
-    """Arms this process. It also ends, in another way, where the first byte is about to go out of turn."""
-    passed: set[str] = set()
+class _Armed:
+    """This process, which dies at one step, and ends in another way where the first byte is to go out of turn."""
 
-    def reached(name: str) -> None:
-        if name == "before the first byte" and not {"lease kept", "intent synced"} <= passed:
+    def __init__(self, step: str) -> None:
+        self._step = step
+        self._passed: set[str] = set()
+        self._written = False
+        """Whether the intent is in the ledger's file."""
+        for owner, name, wrap in (
+            (HoldStore, "keep", self._keep),
+            (Spool, "append", self._append),
+            (Spool, "append_at_once", self._append),
+            (Spool, "sync", self._sync),
+            (Connection, "converse", self._converse),
+        ):
+            original = getattr(owner, name)
+            setattr(owner, name, functools.wraps(original)(wrap(original)))
+
+    def _reached(self, name: str) -> None:
+        if name == "before the first byte" and not {"lease kept", "intent synced"} <= self._passed:
             os._exit(OUT_OF_TURN)
-        if name == step:
+        if name == self._step:
             _die()
-        passed.add(name)
+        self._passed.add(name)
 
-    written: list[bytes] = []
-    """Empty until the intent is in the ledger's file."""
-
-    def keep(original: Callable[..., Any]) -> Callable[..., Any]:
-        async def kept(self: HoldStore, before: Any, *moves: Any, **how: Any) -> Any:
+    def _keep(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def kept(store: HoldStore, before: Any, *moves: Any, **how: Any) -> Any:
             after = moves[-1].state
             if after is State.RELEASING:
-                reached("before the lease")
+                self._reached("before the lease")
                 await asyncio.sleep(2 * _LATE_S)
             if after is State.EXECUTED:
-                reached("before the conclusion is kept")
-            result = await original(self, before, *moves, **how)
+                self._reached("before the conclusion is kept")
+            result = await original(store, before, *moves, **how)
             if after is State.RELEASING:
-                reached("lease kept")
+                self._reached("lease kept")
             if after is State.EXECUTED:
-                reached("conclusion kept")
+                self._reached("conclusion kept")
             return result
 
         return kept
 
-    def append(original: Callable[..., Any]) -> Callable[..., Any]:
-        def appended(self: Spool, entries: Any) -> Any:
-            payload = original(self, entries)
+    def _append(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def appended(spool: Spool, entries: Any) -> Any:
+            payload = original(spool, entries)
             if payload is not None and b'"kind":"released"' in payload.replace(b" ", b""):
-                written.append(payload)
-                reached("intent written")
+                self._written = True
+                self._reached("intent written")
             return payload
 
         return appended
 
-    def sync(original: Callable[..., Any]) -> Callable[..., Any]:
-        def synced(self: Spool) -> Any:
-            covers = bool(written)
+    def _sync(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def synced(spool: Spool) -> Any:
+            covers = self._written
             time.sleep(_LATE_S if covers else 0)
-            place = original(self)
+            place = original(spool)
             if covers:
-                reached("intent synced")
+                self._reached("intent synced")
             return place
 
         return synced
 
-    def converse(original: Callable[..., Any]) -> Callable[..., Any]:
+    def _converse(self, original: Callable[..., Any]) -> Callable[..., Any]:
         async def conversed(*what: Any, **how: Any) -> Any:
-            reached("before the first byte")
+            self._reached("before the first byte")
             response = await original(*what, **how)
-            reached("upstream answered")
+            self._reached("upstream answered")
             return response
 
         return conversed
-
-    for owner, name, wrap in (
-        (HoldStore, "keep", keep),
-        (Spool, "append", append),
-        (Spool, "append_at_once", append),
-        (Spool, "sync", sync),
-        (Connection, "converse", converse),
-    ):
-        original = getattr(owner, name)
-        setattr(owner, name, functools.wraps(original)(wrap(original)))
 
 
 if __name__ == "__main__":
     from proxy.cli.main import app
 
-    _dies_at(sys.argv.pop(1))
+    _Armed(sys.argv.pop(1))
     app()
