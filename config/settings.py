@@ -484,6 +484,8 @@ class Limits(Section):
 
     body_bytes: int = Field(default=8 * 1024 * 1024, ge=0)
     """Largest request body, bytes."""
+    upload_bytes: int = Field(default=0, ge=0)
+    """Largest body that nobody reads (`body: opaque` in the catalogue) and that passes as it comes, bytes; 0: none."""
     bodies_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
     """Most of all request bodies in memory at once, bytes; a call beyond it is refused for the moment."""
     header_timeout_s: float = Field(default=10, gt=0)

@@ -100,7 +100,7 @@ class Call:
     headers: tuple[tuple[str, str], ...] = ()
     """Headers that reach the upstream and carry meaning, names in lower case, in the order of arrival."""
     body_digest: str
-    """SHA-256 of the body bytes, hex (RFC 9530 calls it the content digest)."""
+    """SHA-256 of the body bytes, hex (RFC 9530 calls it the content digest); empty where it passes unread."""
     body_length: int
     operation: Operation
     input: Input

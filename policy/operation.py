@@ -103,6 +103,8 @@ class Operation:
     """True, False, or None where nobody said."""
     idempotency_header: str | None = None
     """The header under which the upstream honours an idempotency key, lower case."""
+    opaque: bool = False
+    """Nobody reads its body: it has no fields there, and may pass as it comes."""
     labels: frozenset[str] = frozenset()
     """Sensitivity of the operation itself, whatever its input (an export of customers is `pii`)."""
     summary: str = ""

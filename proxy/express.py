@@ -269,6 +269,8 @@ class Express:
         read = read_head(data[:end], limits=self._limits)
         if isinstance(read, Refused) or not read.keep_alive or read.expects_continue or read.chunked:
             return None
+        if read.length > self._limits.body_bytes:
+            return None
         return read if len(data) - end == read.length and whole_and_alike(data, read) else None
 
     def _faces_of(self, ready: Ready) -> Faces:

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from policy.call import Call, CallId
 from policy.hold import FINAL, OPEN, Hold, State
@@ -32,8 +32,16 @@ from proxy.law import Law
 from proxy.meters import Meters
 from proxy.naming import name_call
 from proxy.unread import Ended
-from proxy.upstream.pool import BrokeOff
+from proxy.upstream.pool import BrokeOff, Passed, Upload
 from proxy.upstream.sender import Answered, Sender
+
+
+class _Sent(NamedTuple):
+    """A call on its way: since when, and what has passed of a body that nobody reads."""
+
+    call: Call
+    started: float
+    passed: Callable[[], Passed] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +84,7 @@ class Gate:
             case Deny():
                 return await self._deny(call, verdict)
             case Allow():
-                return await self._forward(call, arrival.body, verdict)
+                return await self._forward(call, arrival, verdict)
             case Ask():
                 return await self._hold(call, arrival, verdict)
             case _:
@@ -91,33 +99,38 @@ class Gate:
 
     # Ending 2: sent now. The intent is on the ledger before the first byte; the conclusion follows the last.
 
-    async def _forward(self, call: Call, body: bytes, verdict: Allow) -> Answer:
+    async def _forward(self, call: Call, arrival: Arrival, verdict: Allow) -> Answer:
         await self.ledger.record(record.judged(call, verdict), Durability.WRITTEN)
-        return await self.send(call, body)
+        return await self.send(call, arrival.upload or arrival.body)
 
-    async def send(self, call: Call, body: bytes) -> Answer:
+    async def send(self, call: Call, body: bytes | Upload) -> Answer:
         """The answer to a call whose intent is on the ledger."""
-        started = time.monotonic()
+        started, passed = time.monotonic(), body.passed if isinstance(body, Upload) else None
         try:
             answered = await self.sender.send(call, body)
         except AssentryError as fault:
-            return await self.failed(call, fault, started=started)
-        return self.relay(call, answered, started=started)
+            return await self.failed(call, fault, started=started, passed=passed)
+        return self.relay(call, answered, started=started, passed=passed)
 
-    async def failed(self, call: Call, fault: AssentryError, *, started: float) -> Refusal:
+    async def failed(
+        self, call: Call, fault: AssentryError, *, started: float, passed: Callable[[], Passed] | None = None
+    ) -> Refusal:
         """The answer where there is none of the upstream's. `started` is of the monotonic clock."""
-        await self._conclude(call, fault.reason, started)
+        await self._conclude(_Sent(call, started, passed), fault.reason)
         return _refusal(call, fault.reason, fault.detail)
 
-    def relay(self, call: Call, answered: Answered, *, started: float) -> Relay:
+    def relay(
+        self, call: Call, answered: Answered, *, started: float, passed: Callable[[], Passed] | None = None
+    ) -> Relay:
         """The upstream's answer on its way to the agent; concluded when it is through. `started`: as above."""
+        sent = _Sent(call, started, passed)
         stream = Ended(
-            self._stream(call, answered, started),
-            unread=lambda: self._conclude(call, Reason.EXECUTED, started, status=answered.status),
+            self._stream(sent, answered),
+            unread=lambda: self._conclude(sent, Reason.EXECUTED, status=answered.status),
         )
         return Relay(status=answered.status, headers=answered.headers, body=stream, call=call.id)
 
-    async def _stream(self, call: Call, answered: Answered, started: float) -> AsyncGenerator[bytes, None]:
+    async def _stream(self, sent: _Sent, answered: Answered) -> AsyncGenerator[bytes, None]:
         reason = Reason.EXECUTED  # Also when the agent leaves in the middle: the upstream has answered.
         try:
             async with aclosing(answered.chunks()) as chunks:
@@ -127,12 +140,13 @@ class Gate:
             reason = fault.reason
             raise
         finally:
-            await self._conclude(call, reason, started, status=answered.status)
+            await self._conclude(sent, reason, status=answered.status)
 
-    async def _conclude(self, call: Call, reason: Reason, started: float, *, status: int | None = None) -> None:
-        took_ms = (time.monotonic() - started) * 1000
-        self.meters.concluded(call, reason, took_ms)
-        done = record.concluded(call.id, reason, upstream_status=status, latency_ms=took_ms)
+    async def _conclude(self, sent: _Sent, reason: Reason, *, status: int | None = None) -> None:
+        took_ms = (time.monotonic() - sent.started) * 1000
+        self.meters.concluded(sent.call, reason, took_ms)
+        passed = sent.passed() if sent.passed else None
+        done = record.concluded(sent.call.id, reason, upstream_status=status, latency_ms=took_ms, passed=passed)
         await self.ledger.record(done, Durability.QUEUED)
 
     # Ending 3: held. The agent waits as long as its client can bear; the hold outlives the wait. Two steps, because

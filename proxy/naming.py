@@ -22,6 +22,10 @@ from proxy.law import InForce
 def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: int) -> Call | Refused:
     """The call, or why its body cannot be read the way its operation requires."""
     namer = law.namers[arrival.upstream]
+    upload = arrival.upload
+    # The catalogue may have been replaced since the door asked.
+    if upload is not None and not namer.passes_unread(arrival.target, arrival.headers):
+        return Refused(reason=Reason.BODY_TOO_LARGE, detail="The body is larger than what is taken for this operation.")
     named = namer.name_call(arrival.target, arrival.headers, arrival.body)
     if isinstance(named, BadBody):
         return Refused(reason=named.reason, detail=named.detail)
@@ -31,8 +35,8 @@ def name_call(arrival: Arrival, principal: Principal, *, law: InForce, sample: i
         environment=law.environments[arrival.upstream],
         target=arrival.target,
         headers=arrival.headers,
-        body_digest=hashlib.sha256(arrival.body).hexdigest(),
-        body_length=len(arrival.body),
+        body_digest="" if upload else hashlib.sha256(arrival.body).hexdigest(),
+        body_length=upload.length if upload else len(arrival.body),
         operation=named.operation,
         input=named.input,
         resource=named.resource,

@@ -33,7 +33,7 @@ from proxy.doors.addresses import base_url
 from proxy.doors.agents import AgentsDoor
 from proxy.doors.api import Api
 from proxy.doors.approvers import ApproversDoor
-from proxy.doors.entrance import Entrance
+from proxy.doors.entrance import Asked, Entrance, target
 from proxy.doors.operators import OperatorsDoor
 from proxy.doors.tls import serving
 from proxy.errors import OperatorFault, Outage
@@ -288,7 +288,14 @@ class _Assembly:
         routes, new_call_id = Routes(self.settings.upstreams), call_ids()
         express = self._express(routes, new_call_id)
         front = in_front(self.gate, self.settings, drift=self.drift, key=self.sealer.veiling_key, tasks=self.tasks)
-        self.agents = AgentsDoor(front, self.settings, routes=routes, new_call_id=new_call_id, at_once=express)
+        self.agents = AgentsDoor(
+            front,
+            self.settings,
+            routes=routes,
+            new_call_id=new_call_id,
+            at_once=express,
+            passes_unread=self._passes_unread,
+        )
         self.approvers = self._approvers()
         self.operators = self._operators()
         self._closing.push_async_callback(self._close_doors)
@@ -296,6 +303,12 @@ class _Assembly:
         await _opened(self.operators, f"{settings.operators.listen} (operators.listen)")
         await _opened(self.approvers, f"{settings.approvers.listen} (approvers.listen)")
         await _opened(self.agents, f"{settings.agents.listen} (agents.listen)")
+
+    def _passes_unread(self, asked: Asked) -> bool:
+        upstream = asked.route.upstream
+        if upstream.connector == "mcp" or asked.signed is not None:
+            return False  # Its messages are read, and a signature covers all of it.
+        return self.law.current.namers[upstream.name].passes_unread(target(asked), asked.head.headers)
 
     def _express(self, routes: Routes, new_call_id: Callable[[], CallId]) -> Express | None:
         if not self.settings.agents.fast_path:

@@ -26,6 +26,7 @@ _NO_FORM = frozenset({b"{", b"[", b"<", b'"'})
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(r'\s*;\s*([A-Za-z0-9_-]+)=(?:"([^"\\]*)"|([^\s;,"]+))')
 _JSON = frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1"})
+_FORM, _MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 _PROSE = frozenset({"application/xml", "application/yaml", "application/x-yaml", "application/x-ndjson"})
 _PROSE_MORE = frozenset({"application/graphql", "application/javascript", "application/sql", "application/toml"})
 
@@ -101,6 +102,14 @@ def media_type(text: str | None) -> MediaType | None:
     return MediaType(name=name, parameters=found) if re.fullmatch(r"[\w.+-]+/[\w.+-]+", name) else None
 
 
+def may_pass_unread(content_type: str | None) -> bool:
+    """Whether nobody takes a body of this type for fields; a type that can be read in two ways may be a form."""
+    if content_type is None:
+        return True
+    media = media_type(content_type)
+    return media is not None and not (media.name in _JSON | {_FORM, _MULTIPART} or media.name.endswith("+json"))
+
+
 def read(content_type: str | None, body: bytes, *, json_depth: int) -> Body:
     """The body as far as its declared type lets it be read. Never guesses a type from the bytes."""
     if not body:
@@ -110,11 +119,11 @@ def read(content_type: str | None, body: bytes, *, json_depth: int) -> Body:
         return Opaque()
     if media.name in _JSON or media.name.endswith("+json"):
         return document(body, json_depth=json_depth)
-    if media.name == "application/x-www-form-urlencoded":
+    if media.name == _FORM:
         if body.lstrip()[:1] in _NO_FORM:
             return Malformed(detail="The body claims to be a form, and begins like JSON or XML.")
         return form(body, depth=json_depth)
-    if media.name == "multipart/form-data":
+    if media.name == _MULTIPART:
         return _multipart(body, boundary=media.parameters.get("boundary", ""), depth=json_depth)
     if media.name.startswith("text/") or media.name.endswith("+xml") or media.name in _PROSE | _PROSE_MORE:
         return _prose(body)

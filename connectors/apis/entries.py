@@ -28,7 +28,7 @@ TYPES: dict[str, FieldType] = {
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 KEYS = frozenset(
     {"call", "name", "tier", "class", "labels", "fields", "resource", "owner", "money", "reversible", "ignore"}
-    | {"idempotency_header", "summary"}
+    | {"idempotency_header", "summary", "body"}
 )
 FIELD_KEYS = frozenset({"in", "path", "type", "required", "labels", "ignores_case", "read_as", "ignore"})
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
@@ -38,7 +38,16 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 RESERVED = frozenset("true false if then else in is like has __cedar".split())  # noqa: SIM905
 """Words that Cedar does not take as attribute names."""
 
+OPAQUE = "opaque"
+"""The label of operations whose body nobody reads."""
+
 _Word = TypeVar("_Word", bound=StrEnum)
+
+
+class _Body(StrEnum):
+    """What may be said of a body as a whole."""
+
+    OPAQUE = "opaque"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -184,12 +193,14 @@ def applied(known: Operation, section: Section) -> Operation:
     classes = section.words("class", {one.value: one for one in OperationClass})
     tiers = section.words("tier", {one.value: one for one in Tier})
     header = section.text("idempotency_header")
+    opaque = known.opaque or bool(section.words("body", {one.value: one for one in _Body}))
     changed = replace(
         known,
         name=_name(known, section),
         tier=tiers[0] if tiers else known.tier,
         classes=frozenset(classes) if classes else known.classes,
-        labels=known.labels if labels is None else labels,
+        opaque=opaque,
+        labels=(known.labels if labels is None else labels) | ({OPAQUE} if opaque else set()),
         fields=_fields(known, section),
         owner_field=section.text("owner") or known.owner_field,
         reversible=known.reversible if reversible is None else reversible,
@@ -324,6 +335,8 @@ def _check_references(operation: Operation, section: Section, *, given: Containe
         for name in wanted:
             if name is not None and name not in names:
                 section.fault(key, f'there is no field "{name}"{did_you_mean(name, names)}')
+    if operation.opaque and any(one.place is Place.BODY for one in operation.fields):
+        section.fault("body", "is opaque, so it has no fields; leave one or the other out")
     for one in operation.fields:
         if one.place is Place.PATH and one.path[0] not in given:
             section.fault(f"fields.{one.name}", f"{operation.template} has no parameter {{{one.path[0]}}}")

@@ -74,7 +74,7 @@ class Namer:
 
     def name_call(self, target: Target, headers: Headers, body: bytes) -> Named | BadBody:
         """The name and reading of a call. `headers` are those that reach the upstream, names in lower case."""
-        content_type = next((value for name, value in headers if name == "content-type"), None)
+        content_type = _content_type(headers)
         if self._find is None:
             return self.name(target, content_type, body)
         read = bodies.read(content_type, body, json_depth=self._json_depth)
@@ -99,8 +99,19 @@ class Namer:
         """The same by templates alone. `content_type` is the header's text, `body` the bytes that will be sent."""
         found = self._matcher.match(target.method, target.path)
         match = found or Match(operation=unknown(self._upstream, target.method))
+        if self._unread(match.operation, content_type):
+            return self._read(match, target, b"", _Bodies(Nothing(), Nothing()))
         read = bodies.read(content_type, body, json_depth=self._json_depth)
         return self._read(match, target, body, _Bodies(read, read))
+
+    def passes_unread(self, target: Target, headers: Headers) -> bool:
+        """Whether the name of such a call, and all that is read of it, is the same whatever its body holds."""
+        found = self._matcher.match(target.method, target.path)
+        return found is not None and self._unread(found.operation, _content_type(headers))
+
+    def _unread(self, operation: Operation, content_type: str | None) -> bool:
+        # An upstream that takes credentials out of bodies may take one out of any.
+        return operation.opaque and not self._refuses and bodies.may_pass_unread(content_type)
 
     def _read(self, match: Match, target: Target, raw: bytes, body: _Bodies) -> Named | BadBody:
         operation = match.operation
@@ -145,6 +156,10 @@ class Namer:
         if body_whole and query_whole:
             return found
         return Sensitivity(labels=found.labels | {UNSCANNED}, counts=found.counts, paths=found.paths)
+
+
+def _content_type(headers: Headers) -> str | None:
+    return next((value for name, value in headers if name == "content-type"), None)
 
 
 def _anywhere(found: Sensitivity) -> Sensitivity:

@@ -46,8 +46,10 @@ def _entry(one: Operation) -> dict[str, Tree]:
         entry["tier"] = one.tier.value
     if one.classes != plain.classes:
         entry["class"] = [each.value for each in sorted(one.classes)]
-    if one.labels:
-        entry["labels"] = [*sorted(one.labels)]
+    if one.opaque:
+        entry["body"] = entries.OPAQUE
+    if labels := one.labels - ({entries.OPAQUE} if one.opaque else set()):
+        entry["labels"] = [*sorted(labels)]
     fields: dict[str, Tree] = {field.name: _field(field) for field in one.fields if field not in plain.fields}
     gone = {field.name for field in plain.fields} - {field.name for field in one.fields}
     fields |= {name: _Short(ignore=True) for name in sorted(gone)}

@@ -42,7 +42,7 @@ def of_call(call: Call, *, redact: frozenset[str], trace: str | None) -> Facts:
             "owner": text(call.resource.owner, limit=PREVIEW_CHARS) if call.resource.owner is not None else None,
         },
         "target": of_target(call.target),
-        "body": {"sha256": call.body_digest, "length": call.body_length},
+        "body": {"sha256": call.body_digest or None, "length": call.body_length},
         "input": _input(call, redact=redact),
         "unreadable": in_order(call.input.unreadable),
         "missing": in_order(call.input.missing),

@@ -21,6 +21,7 @@ from policy.verdict import Allow, Approvals, Deny, Verdict
 from proxy.audit import facts
 from proxy.audit.facts import WORDS_CHARS
 from proxy.audit.redact import Facts, text
+from proxy.upstream.connection import Passed
 
 if TYPE_CHECKING:
     from proxy.desk import Click
@@ -179,16 +180,17 @@ def concluded(
     state: State | None = None,
     upstream_status: int | None = None,
     latency_ms: float | None = None,
-    response_bytes: int | None = None,
+    passed: Passed | None = None,
 ) -> Record:
-    """How a call that was sent ended."""
+    """How a call that was sent ended. `passed`: what went on of a body that nobody read before."""
     said: Facts = {
         "reason": reason.value,
         "state": state.value if state is not None else None,
         "upstream_status": upstream_status,
         "latency_ms": round(latency_ms, 3) if latency_ms is not None else None,
-        "response_bytes": response_bytes,
     }
+    if passed is not None:
+        said["body"] = {"sha256": passed.digest, "length": passed.length}
     return Record(kind=Kind.CONCLUDED, call_id=call_id, facts=said)
 
 

@@ -28,10 +28,10 @@ from policy.verdict import Refused
 from proxy.doors import replies
 from proxy.doors.addresses import base_url
 from proxy.doors.arrival import Answer, Arrival, BearerText, Client, Held, Pending, Refusal, Relay
-from proxy.doors.body import ClientLeft, read_body
+from proxy.doors.body import BodyRefused, ClientLeft, as_it_comes, read_body
 from proxy.doors.connection import AtOnce, Connection, Server, Visit
-from proxy.doors.entrance import Entrance, TurnedAway, arrival, bearer
-from proxy.doors.hygiene import Head, UpgradeRefused
+from proxy.doors.entrance import Asked, Entrance, TurnedAway, arrival, bearer
+from proxy.doors.hygiene import Head, UpgradeRefused, body_too_large
 from proxy.doors.interim import Interims
 from proxy.doors.metadata import WELL_KNOWN, metadata_url, resource_metadata
 from proxy.doors.patience import read_patience
@@ -69,7 +69,7 @@ class Gate(Protocol):
 class AgentsDoor:
     """The listener that agents call."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the wiring has them all, and nobody else
         self,
         gate: Gate,
         settings: Settings,
@@ -77,11 +77,13 @@ class AgentsDoor:
         routes: Routes,
         new_call_id: Callable[[], CallId],
         at_once: AtOnce | None = None,
+        passes_unread: Callable[[Asked], bool] = lambda asked: False,  # noqa: ARG005
         now: Callable[[], float] = time.time,
     ) -> None:
         self._gate = gate
         self._settings = settings
         self._at_once = at_once
+        self._passes_unread = passes_unread
         self._entrance = Entrance(settings, routes=routes)
         self._room = Room(limit_bytes=settings.limits.bodies_bytes)
         self._interims = Interims(every_s=settings.holds.interim_every_s)
@@ -216,6 +218,10 @@ class AgentsDoor:
 
     async def _carry(self, visit: Visit, head: Head) -> Answer | Held:
         asked, began = self._entrance.asked(head), self._now()
+        if self._is_upload(head, asked):
+            return await self._carry_upload(visit, head, asked)
+        if head.length > self._settings.limits.body_bytes:
+            raise BodyRefused(body_too_large(self._settings.limits))
         with self._room.place(head.length) as place:
             if head.expects_continue and visit.connection.transport and not visit.payload.is_eof():
                 visit.connection.transport.write(replies.CONTINUE)
@@ -223,6 +229,20 @@ class AgentsDoor:
             now, call_id, peer = self._now(), visit.id, visit.peer
             came = arrival(asked, body, call_id=call_id, peer=peer, received_at=now, sending_s=now - began)
             return await self._gate.carry(came)
+
+    def _is_upload(self, head: Head, asked: Asked) -> bool:
+        # What may be held is read whole: somebody has to look at it, and its digest is what they approve.
+        too_large_to_hold = head.length > self._settings.holds.body_bytes
+        return too_large_to_hold and head.length <= self._settings.limits.upload_bytes and self._passes_unread(asked)
+
+    async def _carry_upload(self, visit: Visit, head: Head, asked: Asked) -> Answer | Held:
+        def begin() -> None:
+            if head.expects_continue and visit.connection.transport and not visit.payload.is_eof():
+                visit.connection.transport.write(replies.CONTINUE)
+
+        came = arrival(asked, b"", call_id=visit.id, peer=visit.peer, received_at=self._now())
+        upload = as_it_comes(visit.payload, length=head.length, limits=self._settings.limits, begin=begin)
+        return await self._gate.carry(replace(came, upload=upload))
 
     async def _write(self, answer: Answer | replies.Whole, visit: Visit) -> Written:
         head = visit.head

@@ -14,6 +14,7 @@ from typing import NewType, Protocol
 from policy.call import AgentWords, CallId, Target
 from policy.fingerprint import Fingerprint
 from policy.reasons import Reason
+from proxy.upstream.connection import Upload
 
 BearerText = NewType("BearerText", str)
 """A credential as the agent sent it, unverified."""
@@ -75,6 +76,8 @@ class Arrival:
     headers: tuple[tuple[str, str], ...]
     """What may travel on: the allow-listed request headers, lower case, in order. No credential among them."""
     body: bytes = b""
+    upload: Upload | None = None
+    """The body, where nobody reads it and it goes on as it comes; `body` is empty then."""
     bearer: BearerText | None = None
     """What stood where this client's SDK puts its key; None: nothing."""
     signed: SignedCall | None = None

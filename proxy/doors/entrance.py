@@ -98,6 +98,11 @@ class Entrance:
         return head.method in ("GET", "HEAD") and host_name(head.host) not in self._upstream_hosts
 
 
+def target(asked: Asked) -> Target:
+    """What is asked of the upstream, below its route."""
+    return Target(method=asked.head.method, path=asked.route.path, query=asked.head.query)
+
+
 def arrival(
     asked: Asked, body: bytes, *, call_id: CallId, peer: str, received_at: float, sending_s: float = 0
 ) -> Arrival:
@@ -107,7 +112,7 @@ def arrival(
     return Arrival(
         id=call_id,
         upstream=upstream.name,
-        target=Target(method=head.method, path=asked.route.path, query=head.query),
+        target=target(asked),
         headers=content.described(travelling(head.headers, upstream)),
         body=content.content,
         bearer=asked.bearer,

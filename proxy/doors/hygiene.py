@@ -266,7 +266,7 @@ def _refuse_framing(fields: Mapping[str, str], minor: int, limits: Limits) -> Re
     if not _LENGTH.fullmatch(length):
         return _malformed("Content-Length is not one decimal number.")
     # Compared by digits first: int() refuses thousands of them with an error of its own.
-    if len(length) > 18 or int(length) > limits.body_bytes:
+    if len(length) > 18 or int(length) > max(limits.body_bytes, limits.upload_bytes):
         return body_too_large(limits)
     return None
 

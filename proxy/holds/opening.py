@@ -44,7 +44,7 @@ class Opening:
         A new hold that cannot be recorded is withdrawn again, and the Outage raised: nothing is held off the record.
         From here on somebody waits for it: the exchange of this call, or whoever asks later.
         """
-        if len(body) > self.settings.body_bytes:
+        if call.body_length > self.settings.body_bytes:
             most = f"A call that waits for approval may carry {self.settings.body_bytes} bytes at most."
             return Refused(reason=Reason.BODY_TOO_LARGE, detail=f"{most} This one is larger; ask for less at once.")
         for _ in range(_TRIES):

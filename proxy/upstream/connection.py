@@ -138,12 +138,23 @@ Told = Callable[[Response | BrokeOff], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """How much of a body has gone on."""
+
+    digest: str
+    """SHA-256, hex."""
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
     """A body that is sent as it comes, because nobody has to read it first."""
 
     pieces: AsyncGenerator[bytes, None]
     """Exactly `length` bytes together. What it raises ends the call: the upstream has seen a part of it."""
     length: int
+    passed: Callable[[], Passed] | None = None
+    """What has been taken of it so far, for the record."""
 
 
 class Connection(asyncio.Protocol):

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from config.settings import Upstream
 from policy.reasons import Reason
 from proxy.errors import BrokenPromise, BrokeOff, NotSent
-from proxy.upstream.connection import Connection, Response, Terms, Told, Upload
+from proxy.upstream.connection import Connection, Passed, Response, Terms, Told, Upload
 from proxy.upstream.dialing import Dialer, Resolve, resolve
 
-__all__ = ["BrokeOff", "NotSent", "Outgoing", "Response", "Told", "Upload", "UpstreamPool"]
+__all__ = ["BrokeOff", "NotSent", "Outgoing", "Passed", "Response", "Told", "Upload", "UpstreamPool"]
 
 IDLE_S = 15.0
 """How long an unused connection is kept: shorter than most servers keep theirs, so that we are the ones to close."""

@@ -33,15 +33,15 @@ issuers:
 upstreams:
   - {{name: openai, url: "{upstream}", catalogue: "builtin:openai", private_networks: true}}
   - {{name: files, url: "{upstream}", catalogue: files.yaml, private_networks: true}}
-policy: {{files: [law.cedar], base: false}}
-limits: {{body_bytes: {most}, bodies_bytes: {most}}}
+policy: {{files: [law.cedar]}}
+limits: {{upload_bytes: {most}}}
 log: error
 """
 LAW = '@id("all") permit (principal in Group::"g", action, resource);\n'
 CATALOGUE = """
 operations:
   files.read: {call: "GET /files/{id}"}
-  files.put: {call: "PUT /files/{id}"}
+  files.put: {call: "PUT /files/{id}", body: opaque}
 """
 ASKED = b'{"model":"m","stream":true,"messages":[{"role":"user","content":"Hello"}]}'
 TOKEN = b'data: {"id":"c1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"token"}}]}\n\n'

@@ -201,6 +201,12 @@ def _shape(template: str) -> str:
         ),
         ("operations: {a: {call: 'GET /{id}', summary: 'Get {idd}'}}", "operations.a.summary", 'did you mean "id"'),
         ("operations: {a: {call: GET /a, reversible: 'no way'}}", "operations.a.reversible", "true or false"),
+        ("operations: {a: {call: PUT /a, body: opake}}", "operations.a.body", 'did you mean "opaque"'),
+        (
+            "operations: {a: {call: PUT /a, body: opaque, fields: {x: {in: body}}}}",
+            "operations.a.body",
+            "is opaque, so it has no fields",
+        ),
         ("base: /v1\noperations: {}", "base", "goes with `extends`"),
         ("extends: builtin:strip", "", 'did you mean "stripe"'),
         ("extends: builtin:../stripe", "", "there is no such catalogue"),
@@ -271,6 +277,13 @@ def test_shipped_catalogues_survive_writing_and_reading(tmp_path, name):
 def test_a_hand_made_entry_survives_writing_and_reading(tmp_path):
     operations = catalogue(tmp_path, REFUND).operations
     assert catalogue(tmp_path, written(operations)).operations == operations
+
+
+def test_an_opaque_operation_is_labelled_and_survives_writing_and_reading(tmp_path):
+    found = catalogue(tmp_path, "operations: {a: {call: PUT /a, body: opaque, labels: pii}}")
+    assert [(one.opaque, one.labels) for one in found.operations] == [(True, {"opaque", "pii"})]
+    assert "opaque" in found.labels
+    assert catalogue(tmp_path, written(found.operations)).operations == found.operations
 
 
 def test_the_example_of_the_manual_is_a_catalogue(tmp_path):

@@ -119,3 +119,27 @@ def test_every_call_gets_a_name_or_a_reason(method, path, query, content_type, b
     target = Target(method=method, path="/" + path, query=query)
     found = one.name(target, content_type, body)
     assert isinstance(found, BadBody) or found.operation.upstream == "shop"
+
+
+@pytest.mark.parametrize("kind", [None, "video/mp4", "application/octet-stream", "text/csv", "application/zip"])
+def test_the_body_of_an_opaque_operation_is_not_looked_at(tmp_path, kind):
+    found = catalogue(tmp_path, "operations: {a: {call: 'PUT /a/{id}', body: opaque}}")
+    one = Namer(found, scan_bytes=262_144, json_depth=64)
+    target, headers = Target(method="PUT", path="/a/1"), (("content-type", kind),) if kind else ()
+    assert one.passes_unread(target, headers)
+    read = named(one.name_call(target, headers, b"4242424242424242"))
+    assert (read, read.sensitivity.labels) == (named(one.name_call(target, headers, b"")), {"opaque"})
+
+
+@pytest.mark.parametrize("kind", [JSON, FORM, "application/hal+json", "multipart/form-data; boundary=b", "a/b; c", "a"])
+def test_what_somebody_may_take_for_fields_is_read_all_the_same(tmp_path, kind):
+    found = catalogue(tmp_path, "operations: {a: {call: 'PUT /a/{id}', body: opaque}}")
+    one = Namer(found, scan_bytes=262_144, json_depth=64)
+    assert not one.passes_unread(Target(method="PUT", path="/a/1"), (("content-type", kind),))
+    assert not one.passes_unread(Target(method="PUT", path="/b/1"), ())
+
+
+def test_an_upstream_that_takes_credentials_out_of_bodies_has_all_of_them_read(tmp_path):
+    found = catalogue(tmp_path, "refuses: [token]\noperations: {a: {call: 'PUT /a/{id}', body: opaque}}")
+    one = Namer(found, scan_bytes=262_144, json_depth=64)
+    assert not one.passes_unread(Target(method="PUT", path="/a/1"), ())
