@@ -22,6 +22,8 @@ _SHARE = 3
 """So often does a client hear of us in the time in which it bears silence: one interim response may come late."""
 _SHORTEST_S = 0.2
 """Nobody is written to more often, whatever is announced."""
+_LONGEST_S = 1e9
+"""Whatever is announced beyond it means for ever."""
 _WAIT = re.compile(r'wait\s*=\s*"?([0-9]{1,9})"?', re.IGNORECASE)
 _TTL = re.compile(r"(?:^|;)\s*ttl=([0-9]{8}T[0-9]{6}Z)")
 _ATTEMPT = re.compile(r"(?:^|;)\s*attempt=([0-9]{1,4})\s*(?:;|$)")
@@ -99,7 +101,7 @@ def _is_python(fields: Mapping[str, str]) -> bool:
 
 
 def _times(several: Iterator[float]) -> Iterator[float]:
-    return (one for one in several if math.isfinite(one) and one >= 0)
+    return (min(one, _LONGEST_S) for one in several if math.isfinite(one) and one >= 0)
 
 
 def _seconds(text: str) -> float:

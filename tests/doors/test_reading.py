@@ -104,7 +104,7 @@ def test_a_client_may_ask_not_to_wait() -> None:
 @given(st.dictionaries(st.sampled_from(["prefer", "x-stainless-timeout", "amz-sdk-request", "user-agent"]), st.text()))
 def test_no_header_makes_the_patience_anything_but_a_time(fields: dict[str, str]) -> None:
     wait_s = read_patience(fields, now=NOW).wait_s
-    assert wait_s is None or 0 <= wait_s <= 1e12
+    assert wait_s is None or 0 <= wait_s <= 1e9
 
 
 @pytest.mark.parametrize(
