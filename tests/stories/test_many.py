@@ -102,7 +102,7 @@ async def test_a_hundred_held_calls_cost_no_task_and_no_timer_beyond_those_of_th
             assert tasks.total() <= 200
             added = armed() - timers
             assert added.pop("Connection._process_keepalive", 0) <= 100
-            assert added.total() <= 5  # the shared ones: waits, heads, idle connections
+            assert added.total() <= 20  # the shared ones, and limits of what the store is asked just now; not a hundred
 
 
 async def test_two_hundred_approved_at_once_go_out_over_eight_connections_once_each(open_house):
